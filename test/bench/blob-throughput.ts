@@ -1,5 +1,6 @@
 import type { BenchProcess } from './bench-process.ts';
 import { BUDGETS, type Budget } from './budgets.ts';
+import type { BenchBlob } from './content.ts';
 import { curl } from './curl.ts';
 import { OTHER_CHECKOUT, startEntrepot, startOtherCheckout } from './peers/entrepot.ts';
 import { startMirrors } from './peers/mirrors.ts';
@@ -11,6 +12,7 @@ import type { TlsFiles } from './tls-files.ts';
 import { blobUrl, manifestUrl, type Workbench } from './workbench.ts';
 
 const BLOB_BYTES = 1024 ** 3;
+const SHORT_BLOB_BYTES = BLOB_BYTES / 4;
 const ROUNDS = 7;
 /** Blobs that each client fetches in a round, so that a round lasts about as long. */
 const LOADS = [
@@ -27,8 +29,9 @@ interface Result {
 
 /** A held blob to few clients on a fast link: what the machine can send, and what it costs. */
 export async function measureBlobThroughput(bench: Workbench, tls?: TlsFiles): Promise<Row[]> {
-  bench.progress('blob: making a blob of 1 GiB');
-  const blob = await bench.content.addBlob(BLOB_BYTES);
+  const { isShort } = bench.options;
+  const bytes = isShort ? SHORT_BLOB_BYTES : BLOB_BYTES;
+  const blob = await bench.content.addBlob(bytes);
   const { digest } = blob;
   const tag = bench.newTag();
   await bench.content.addImage(tag, { config: await bench.content.addConfig(tag), layers: [blob] });
@@ -49,12 +52,12 @@ export async function measureBlobThroughput(bench: Workbench, tls?: TlsFiles): P
   for (const server of servers) await bench.warm(server, digest);
   const rows: Row[] = [];
   for (const load of LOADS) {
-    const work = `held 1 GiB blob${tls ? ' over TLS' : ''}, ${load.clients} ${load.clients === 1 ? 'client' : 'clients'}`;
+    const work = `held ${isShort ? '256 MiB' : '1 GiB'} blob${tls ? ' over TLS' : ''}, ${load.clients} ${load.clients === 1 ? 'client' : 'clients'}`;
     const results = await interleave(
       servers,
       bench.options.rounds ?? ROUNDS,
       async (server, round) => {
-        const result = await measure(server, digest, load);
+        const result = await measure(server, blob, load);
         bench.progress(
           `blob: round ${round + 1}, ${work}, ${server.name}: ` +
             `${result.gigabytesPerSecond.toFixed(2)} GB/s, ${result.cpuSecondsPerGigabyte.toFixed(3)} CPU s/GB`,
@@ -79,13 +82,17 @@ export async function startBareBlobServer(
   return bench.startScript(name, 'peers/bare-blob-server.ts', args, options);
 }
 
-async function measure(server: BenchProcess, digest: string, load: Load): Promise<Result> {
+async function measure(
+  server: BenchProcess,
+  { digest, size }: BenchBlob,
+  load: Load,
+): Promise<Result> {
   const urls = Array.from({ length: load.blobs }, () => blobUrl(server, digest));
   const cpuBefore = server.cpuSeconds;
   const startedAt = performance.now();
   await Promise.all(Array.from({ length: load.clients }, () => curl(urls)));
   const seconds = (performance.now() - startedAt) / 1000;
-  const gigabytes = (load.clients * load.blobs * BLOB_BYTES) / 1e9;
+  const gigabytes = (load.clients * load.blobs * size) / 1e9;
   return {
     gigabytesPerSecond: gigabytes / seconds,
     cpuSecondsPerGigabyte: (server.cpuSeconds - cpuBefore) / gigabytes,

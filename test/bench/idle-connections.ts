@@ -16,7 +16,7 @@ const IDLE_MS = 3_000;
 export async function measureIdleConnections(bench: Workbench): Promise<Row[]> {
   const starts = [
     async () => [await startEntrepot(bench, bench.upstream)],
-    async () => startMirrors(bench, bench.upstream),
+    async () => (bench.options.isShort ? [] : startMirrors(bench, bench.upstream)),
   ];
   const rounds = await interleave(starts, bench.options.rounds ?? ROUNDS, async (start, round) => {
     await using scope = new AsyncDisposableStack();

@@ -144,7 +144,10 @@ async function run(chosen: readonly string[]): Promise<Table> {
     const obstacles = explainMissing(needs);
     for (const obstacle of obstacles) leftOut.add(`${name}, for want of ${obstacle}`);
     for (const peer of explainMissing(peers)) leftOut.add(peer);
-    if (obstacles.length === 0) measured.push(...(await measure(bench)));
+    if (obstacles.length > 0) continue;
+    const begun = performance.now();
+    measured.push(...(await measure(bench)));
+    bench.progress(`${name}: took ${Math.round((performance.now() - begun) / 1000)} s`);
   }
   return new Table(measured, [...leftOut]);
 }
