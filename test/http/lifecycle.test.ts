@@ -90,14 +90,15 @@ async function writePair(tls: TlsWorld['tls'], { server }: Certificates): Promis
   }
 }
 
-/** What a client without AES in its processor would rather have is the first of them. */
+/** What the client would rather have is the first of them. */
 const CIPHERS = {
-  'TLSv1.2': 'ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384',
-  'TLSv1.3': 'TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384',
+  'TLSv1.2':
+    'ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256',
+  'TLSv1.3': 'TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256',
 };
 
 for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
-  test(`a TLS session is taken up again, and AES-GCM goes before what processors do not do: ${maxVersion}`, async (t) => {
+  test(`a TLS session is taken up again, and AES-GCM with the shorter key goes first: ${maxVersion}`, async (t) => {
     const { url, pairs } = await createTlsWorld(t);
     const pull = async (session?: Buffer) => {
       const port = Number(new URL(url).port);
@@ -114,7 +115,7 @@ for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
       return { answer, isReused, cipher: name, session: given };
     };
     const first = await pull();
-    t.regex(first.cipher, /AES_?256[-_]GCM/);
+    t.regex(first.cipher, /AES_?128[-_]GCM/);
     t.false(first.isReused);
     const second = await pull(first.session);
     t.true(second.isReused);
