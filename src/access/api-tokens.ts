@@ -89,6 +89,7 @@ export class ApiTokens {
       tokens.delete(id);
       return tokens;
     });
+    this.#notBefore.delete(id);
     return true;
   }
 
