@@ -1,3 +1,12 @@
+interface FoundText {
+  readonly id: string;
+  readonly severity: string;
+  /** Nothing where a scanner does not tell. */
+  readonly package: string;
+  readonly version: string;
+  readonly fixVersion: string | undefined;
+}
+
 /** What people read of scans, findings and statements about them. */
 export const TEXTS = {
   answered: ({ status, said }: { status: number; said: string }) =>
@@ -42,14 +51,11 @@ export const TEXTS = {
   above: ({ count, line, told }: { count: number; line: string; told: string }) =>
     `${count} ${count === 1 ? 'vulnerability' : 'vulnerabilities'} above ${line}: ${told}`,
   more: ({ told, count }: { told: string; count: number }) => `${told} and ${count} more`,
-  finding: (finding: {
-    id: string;
-    severity: string;
-    package: string;
-    version: string;
-    fixVersion: string | undefined;
-  }) =>
-    `${finding.id} (${finding.severity}, ${`${finding.package} ${finding.version}`.trim()}${finding.fixVersion === undefined ? '' : `, fixed in ${finding.fixVersion}`})`,
+  finding: ({ id, severity, package: name, version, fixVersion }: FoundText) => {
+    const what = `${name} ${version}`.trim();
+    const fix = fixVersion === undefined ? '' : `fixed in ${fixVersion}`;
+    return `${id} (${[severity, what, fix].filter((part) => part !== '').join(', ')})`;
+  },
   ended: ({ what, owner, at }: { what: string; owner: string; at: string }) =>
     `the exception of ${owner} for ${what} ended on ${at}`,
 } as const;
