@@ -17,7 +17,7 @@ import { getuid, kill, pid } from 'node:process';
 import type { Log } from '../observe/log.ts';
 import { isFull, isRefused } from './faults.ts';
 import type { BlobStore } from './files/blob-store.ts';
-import { FILE_MODE, FOLDER_MODE, isOwnFolder } from './own-file.ts';
+import { FILE_MODE, FOLDER_MODE, isOwnFolder, look } from './own-file.ts';
 import { TEXTS } from './texts.ts';
 
 /** What the store keeps beside each other; its path may hold other things too. */
@@ -200,9 +200,10 @@ async function tightenBelow(paths: readonly string[]): Promise<void> {
   }
 }
 
-/** Resolves with what is in it. */
+/** Resolves with what is in it; nothing where it is gone: LevelDB removes tables of a catalog that it has open. */
 async function tightenOne(path: string): Promise<string[]> {
-  const found = await lstat(path);
+  const found = await look(path);
+  if (!found) return [];
   const { mode, nlink } = found;
   const isFolder = found.isDirectory();
   // A file with a second name is somebody else's too.

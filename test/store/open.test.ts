@@ -1,4 +1,5 @@
-import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import files, { cp, lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BlobRecord } from '../../src/store/catalog/catalog.ts';
@@ -135,6 +136,25 @@ test('a number that a power loss left empty is written again', async (t) => {
   await writeFile(join(path, 'format'), '');
   await openStore(t, path);
   t.regex(await readFile(join(path, 'format'), 'utf8'), FORMAT_FILE);
+});
+
+test('a file that LevelDB removes from its folder while that is looked at holds up no start', async (t) => {
+  const path = await createTempFolder(t);
+  await (await openStore(t, path)).close();
+  const going = join(path, 'catalog', 'going');
+  await writeFile(going, '');
+  const real = lstat;
+  t.teardown(() => {
+    files.lstat = real;
+    syncBuiltinESMExports();
+  });
+  files.lstat = (async (...given: Parameters<typeof real>) => {
+    if (given[0] === going) await rm(going);
+    return real(...given);
+  }) as typeof real;
+  syncBuiltinESMExports();
+  await openStore(t, path);
+  t.false((await readdir(join(path, 'catalog'))).includes('going'));
 });
 
 test('a start that fails after the store was opened closes it', async (t) => {
