@@ -78,6 +78,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'demand.ts',
       'download.ts',
       'downloads.ts',
+      'range-policy.ts',
       'shares.ts',
       'transfer-queue.ts',
     ],

@@ -24,3 +24,4 @@ export type UpstreamConfig = Frozen<ReturnType<typeof resolveUpstream>>;
 export type CredentialsConfig = UpstreamConfig['credentials'][number];
 export type TagsConfig = UpstreamConfig['tags'];
 export type HydrateMode = UpstreamConfig['hydrate'];
+export type RangesMode = UpstreamConfig['ranges'];

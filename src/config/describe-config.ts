@@ -108,7 +108,8 @@ function describeListen({ tls, open, ...rest }: ListenConfig) {
 }
 
 function describeUpstream(upstream: UpstreamConfig) {
-  const { tls, hosts, storage, realms, allow, deny, concurrency, segments, hydrate } = upstream;
+  const { tls, hosts, storage, realms, allow, deny, concurrency, segments, ranges, hydrate } =
+    upstream;
   const proxy = proxyOf(upstream, new URL(upstream.url));
   const [account = 'anonymous', ...others] = upstream.credentials.map(describeCredentials);
   return {
@@ -128,6 +129,7 @@ function describeUpstream(upstream: UpstreamConfig) {
     deny,
     concurrency,
     segments,
+    ranges,
     hydrate,
     bandwidth: describeBandwidth(upstream),
     tags: describeTags(upstream.tags),

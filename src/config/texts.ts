@@ -8,6 +8,7 @@ export const TEXTS = {
   asNumber: 'write a number',
   asWholeNumber: 'write a whole number',
   asCount: 'write a whole number of 1 or more',
+  ranges: 'write auto, whole or sparse',
   segments: 'write auto, or a whole number from 1 to 16',
   asList: 'write a list',
   asMap: 'write a map',

@@ -59,6 +59,23 @@ const segmentsSchema = z
     'Connections for one blob from 32 MiB on, which take places that nobody else wants. auto: more as long as that makes it faster. A number: so many; 1: no more than one.',
   );
 
+const rangesSchema = z
+  .enum(['auto', 'whole', 'sparse'], { error: TEXTS.ranges })
+  .default('auto')
+  .describe(
+    'What a range of a blob that is not here fetches. auto: what a lazy client asks for, and the rest once 30 % are here, where hydrate is on; all of it for who reads on to the end. whole: all of it. sparse: no more than what is asked for.',
+  );
+
+const hydrateSchema = z
+  .union([z.boolean(), z.enum(['blob', 'head', 'off'])], {
+    error: 'write blob, head or off',
+  })
+  .default('blob')
+  .transform((mode) => (typeof mode === 'string' ? mode : mode ? 'blob' : 'off'))
+  .describe(
+    'What is fetched in the background. blob (or true): what an image has of which a client asked for a blob, and manifests of tags that are only asked for by HEAD; head: all of what was only asked for by its manifest too; off (or false): nothing.',
+  );
+
 /** One entry of `upstreams`; `~` and `{}` take every default. */
 export function upstreamSchema(source: Source) {
   return section('url', {
@@ -105,18 +122,11 @@ export function upstreamSchema(source: Source) {
       .default(8)
       .describe('Blob transfers from this upstream at a time.'),
     segments: segmentsSchema,
+    ranges: rangesSchema,
     bandwidth: rate(TEXTS.rate)
       .exactOptional()
       .describe('Most bytes a second from this upstream. Left out: no limit.'),
-    hydrate: z
-      .union([z.boolean(), z.enum(['blob', 'head', 'off'])], {
-        error: 'write blob, head or off',
-      })
-      .default('blob')
-      .transform((mode) => (typeof mode === 'string' ? mode : mode ? 'blob' : 'off'))
-      .describe(
-        'What is fetched in the background. blob (or true): what an image has of which a client asked for a blob, and manifests of tags that are only asked for by HEAD; head: all of what was only asked for by its manifest too; off (or false): nothing.',
-      ),
+    hydrate: hydrateSchema,
     tags: tagsSchema.describe('How long what a tag means is believed.'),
   });
 }

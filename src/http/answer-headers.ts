@@ -61,6 +61,13 @@ export function setContentHeaders(
   ctx.set('Cache-Control', ctx.state.isPrivate ? `private, ${age}` : age);
 }
 
+/** A part of a blob of which the digest cannot be told yet. */
+export function setUnverified(
+  ctx: Visit & { readonly response: { get(field: string): string } },
+): void {
+  ctx.set('Cache-Status', `${ctx.response.get('Cache-Status')}; detail=unverified`);
+}
+
 /** In whole seconds, as the header has it. */
 export function formatAge(ageMs: number): string {
   return String(Math.max(0, Math.floor(ageMs / 1000)));

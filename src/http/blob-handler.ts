@@ -4,7 +4,12 @@ import type { ByteRange, Content } from '../oci/content.ts';
 import { parseDigest, type Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/errors.ts';
 import { formatTarget } from '../oci/reference.ts';
-import { isNotModified, setCacheHeaders, setContentHeaders } from './answer-headers.ts';
+import {
+  isNotModified,
+  setCacheHeaders,
+  setContentHeaders,
+  setUnverified,
+} from './answer-headers.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import type { ContentRequest } from './content-request.ts';
 import type { V2Context } from './request-record.ts';
@@ -28,7 +33,7 @@ export class BlobHandler {
     const isHead = ctx.method === 'HEAD';
     const answer: Answer<Content | BlobStat> = isHead
       ? await this.#blobs.stat(target, digest)
-      : await this.#blobs.get(target, digest, demand);
+      : await this.#blobs.get(target, digest, { ...demand, ranges: askedRanges(ctx) });
     try {
       await this.#answer(ctx, answer, { ...request, digest });
     } catch (fault) {
@@ -76,26 +81,29 @@ export class BlobHandler {
   async #respond(ctx: V2Context, content: Content): Promise<void> {
     const { size } = content;
     const ranges = size === undefined ? undefined : requestedRanges(ctx, content, size);
+    using fetched = ranges && ranges.length > 1 ? content.want?.(ranges) : undefined;
     // What is held costs nobody anything.
-    const groups = content.isVerified
-      ? ranges?.map((range) => [range])
-      : ranges && groupRanges(ranges);
+    const groups =
+      content.isVerified || fetched
+        ? ranges?.map((range) => [range])
+        : ranges && groupRanges(ranges);
     if (size === undefined || !ranges || !groups) {
       ctx.status = 200;
       if (size !== undefined) ctx.length = size;
-      return this.#stream(ctx, content, { groups: [undefined] });
+      return await this.#stream(ctx, content, { groups: [undefined] });
     }
     ctx.status = 206;
+    if (!content.isVerified) setUnverified(ctx);
     const [only, ...others] = ranges;
     if (only && others.length === 0) {
       ctx.set('Content-Range', `bytes ${only.start}-${only.end - 1}/${size}`);
       ctx.length = only.end - only.start;
-      return this.#stream(ctx, content, { groups });
+      return await this.#stream(ctx, content, { groups });
     }
     const multipart = new Multipart(ranges, size);
     ctx.set('Content-Type', multipart.contentType);
     ctx.length = multipart.length;
-    return this.#stream(ctx, content, { groups, multipart });
+    return await this.#stream(ctx, content, { groups, multipart });
   }
 
   /** The body goes past Koa's own piping: straight from the reader, at the client's pace. */
@@ -151,6 +159,23 @@ function requestedRanges(ctx: V2Context, content: Content, size: number): ByteRa
   const condition = ctx.get('If-Range');
   if (condition !== '' && !(isVerified && condition === `"${digest}"`)) return undefined;
   return parseRange(ctx.get('Range'), size);
+}
+
+/** As far as the request tells; `undefined` where it is about all of the blob. */
+function askedRanges(ctx: V2Context) {
+  const header = ctx.get('Range');
+  if (header === '' || ctx.get('If-Range') !== '') return undefined;
+  return {
+    isOpen: /\d-\s*$/.test(header),
+    of: (size: number): readonly ByteRange[] | undefined => {
+      try {
+        return parseRange(header, size);
+      } catch {
+        // None of it: the answer will say so.
+        return [];
+      }
+    },
+  };
 }
 
 /** Of a system call on a file: the store cannot give what it holds. */

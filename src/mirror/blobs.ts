@@ -7,10 +7,9 @@ import { Traces } from '../observe/traces.ts';
 import type { BlobStore, StoredBlob } from '../store/files/blob-store.ts';
 import type { AccessTimes, Health } from '../store/care/care.ts';
 import type { BlobRecord, Catalog } from '../store/catalog/catalog.ts';
-import type { Demand } from '../upstream/demand.ts';
 import { Absences } from './absences.ts';
 import type { Answer, CacheResult, MissReason } from './answer.ts';
-import type { Interest } from './downloads/demand.ts';
+import type { DownloadDemand, Interest } from './downloads/demand.ts';
 import { Download } from './downloads/download.ts';
 import type { Gate } from './gate.ts';
 import type { Downloads, Joined } from './downloads/downloads.ts';
@@ -55,7 +54,7 @@ export class Blobs {
   }
 
   /** Throws `UpstreamError` when it is not held and the upstream cannot say. */
-  async get(target: Target, digest: Digest, demand: Demand): Promise<Answer<Content>> {
+  async get(target: Target, digest: Digest, demand: DownloadDemand): Promise<Answer<Content>> {
     await this.#pass(target, digest);
     return this.#absences.listen(target, digest, this.#get(target, digest, demand, 1));
   }
@@ -63,7 +62,7 @@ export class Blobs {
   async #get(
     target: Target,
     digest: Digest,
-    demand: Demand,
+    demand: DownloadDemand,
     attempt: number,
   ): Promise<Answer<Content>> {
     const held = await Traces.span('look up blob', async () => this.#held(target, digest));
@@ -71,7 +70,10 @@ export class Blobs {
     if (mayRead === 'damaged') return this.#get(target, digest, demand, attempt);
     if (!mayRead) return this.#absent(target, digest, 'HEAD');
     this.#parts.access.note(target, digest);
-    this.#parts.hydrator.blobPulled(target, digest);
+    // A part of it does not make its image one that is used here.
+    const { ranges } = this.#parts.upstreams.of(target);
+    const isPart = !held && ranges.mayBeParts(demand.ranges);
+    if (!isPart) this.#parts.hydrator.blobPulled(target, digest);
     const isForeign = mayRead === 'foreign';
     if (held && !isForeign) return { value: held, source: 'hit' };
     const absence = this.#absences.answer(target, digest);
@@ -103,7 +105,7 @@ export class Blobs {
   async getAnew(
     target: Target,
     digest: Digest,
-    demand: Demand,
+    demand: DownloadDemand,
     fault: unknown,
   ): Promise<Answer<Content>> {
     if ((fault as NodeJS.ErrnoException).code === 'ENOENT') return this.get(target, digest, demand);
@@ -117,7 +119,7 @@ export class Blobs {
   async #bypass(
     target: Target,
     digest: Digest,
-    demand: Demand,
+    demand: DownloadDemand,
     fault: Error,
   ): Promise<Answer<Content>> {
     const head = await this.#parts.possession.head(target, digest);
@@ -251,8 +253,9 @@ function answerOf(found: Joined, reason?: MissReason): Answer<Content> {
   };
 }
 
-function sourceOf({ content, joined }: Joined): CacheResult {
+function sourceOf({ content, joined, interest }: Joined): CacheResult {
   if (!(content instanceof Download)) return 'hit';
+  if (content.holds(interest.demand.ranges)) return 'hit';
   if (!joined) return 'miss';
   return content.state === 'finished' ? 'hit' : 'joined';
 }
@@ -284,12 +287,16 @@ class JoinedDownload implements Content {
     return this.#download.isVerified;
   }
 
+  want(ranges: readonly ByteRange[]): Disposable | undefined {
+    return this.#download.want(ranges);
+  }
+
   async open(range?: ByteRange): Promise<Reader> {
     const { demand } = this.#expected;
     const interest = this.#download.demand.join(demand);
     this.#expected[Symbol.dispose]();
     try {
-      const reader = await this.#download.open(range, demand.client);
+      const reader = await this.#download.open(range, demand);
       return {
         ready: async () => reader.ready?.(),
         shared: () => reader.shared?.(),

@@ -108,6 +108,13 @@ export class Possession {
     });
   }
 
+  /** Whether this repository is known to contain a blob of which another one of its upstream has brought a part. */
+  async mayReadPart(target: Target, digest: Digest): Promise<boolean> {
+    const link = await this.#parts.catalog.findLink(target, digest);
+    if (link === 'proven') return true;
+    return (await this.#showOwn(target, digest, { link, held: undefined })) === true;
+  }
+
   /**
    * Whether a held manifest is there as a blob too is what the registry says: some say yes, some 404. A yes
    * counts for an hour, a no for the negative ttl. While it is silent, what is held is served.

@@ -6,6 +6,7 @@ import type { Target } from '../oci/reference.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { Connections } from './downloads/connections.ts';
+import { RangePolicy } from './downloads/range-policy.ts';
 import { Shares } from './downloads/shares.ts';
 import { TransferQueue } from './downloads/transfer-queue.ts';
 import { Policy } from './policy.ts';
@@ -25,12 +26,13 @@ export interface MirroredUpstream {
   readonly policy: Policy;
   readonly queue: TransferQueue;
   readonly connections: Connections;
+  readonly ranges: RangePolicy;
   readonly hydrate: HydrateMode;
 }
 
 /** An upstream as it is configured, with what asks it. */
 export interface ConfiguredUpstream {
-  readonly config: Pick<UpstreamConfig, 'tags' | 'concurrency' | 'segments' | 'hydrate'>;
+  readonly config: Pick<UpstreamConfig, 'tags' | 'concurrency' | 'segments' | 'ranges' | 'hydrate'>;
   readonly upstream: Upstream;
 }
 
@@ -85,7 +87,9 @@ export class Upstreams {
         queue.resize(concurrency);
         const connections = before?.connections ?? new Connections();
         connections.configure(segments);
-        return [name, { upstream, policy: new Policy(tags), queue, connections, hydrate }];
+        const ranges = before?.ranges ?? new RangePolicy();
+        ranges.configure(config.ranges, { isHydrated: hydrate !== 'off' });
+        return [name, { upstream, policy: new Policy(tags), queue, connections, ranges, hydrate }];
       }),
     );
   }

@@ -31,6 +31,8 @@ export interface Timing {
   readonly turnMs?: number;
   /** From how many bytes on a blob may come over several connections, in pieces of up to as many; 32 MiB unless given. */
   readonly dividedBytes?: number;
+  /** How long a blob stays open of which nobody reads a part any more; 10 s unless given. */
+  readonly idleMs?: number;
   /** The first pause before another attempt; doubled each time, jittered. */
   readonly retryMs: number;
   /** How long an upstream that is down is left alone at first; doubled up to half a minute. */

@@ -13,6 +13,11 @@ export interface Content {
   readonly size: number | undefined;
   /** Its bytes are known to be the digest's; else whoever passes them on says that they may be wrong. */
   readonly isVerified: boolean;
+  /**
+   * Has several ranges fetched for a client that reads one after the other, until the result is disposed of;
+   * `undefined` where each has to be read from an upstream by itself. Left out where all of it is here.
+   */
+  want?(ranges: readonly ByteRange[]): Disposable | undefined;
   /** Without a range, from the first byte to the last. The caller closes the reader. */
   open(range?: ByteRange): Promise<Reader>;
 }

@@ -63,6 +63,7 @@ upstreams:
     deny: []
     concurrency: 8
     segments: auto
+    ranges: auto
     hydrate: blob
     bandwidth: 50MiB/s
     tags: { ttl: 5m, revalidateTimeout: 2s, staleIfError: forever, staleWhileRevalidate: 1h30m, negativeTtl: 30s, immutable: [ "*:v1" ] }
@@ -78,6 +79,7 @@ upstreams:
     deny: []
     concurrency: 8
     segments: auto
+    ranges: auto
     hydrate: off
     bandwidth: unlimited
     tags: { ttl: 5m, revalidateTimeout: 2s, staleIfError: forever, staleWhileRevalidate: 0s, negativeTtl: 30s, immutable: [] }

@@ -23,6 +23,7 @@ function withDefaults(name: string, url: string): UpstreamConfig {
     deny: [],
     concurrency: 8,
     segments: 'auto',
+    ranges: 'auto',
     hydrate: 'blob',
     tags: {
       ttlMs: 300_000,
@@ -167,6 +168,7 @@ upstreams:
     deny: ["myorg/secret"]
     concurrency: 2
     segments: 4
+    ranges: sparse
     hydrate: false
     bandwidth: 50MiB/s
     tags:
@@ -313,6 +315,7 @@ upstreams:
       deny: ['myorg/secret'],
       concurrency: 2,
       segments: 4,
+      ranges: 'sparse',
       hydrate: 'off',
       bytesPerSecond: 52_428_800,
       tags: {

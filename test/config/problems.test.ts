@@ -351,6 +351,11 @@ test(tells, 'segments is auto, or a number of connections', {
   ),
 });
 
+test(tells, 'ranges is auto, whole or sparse', {
+  yaml: 'upstreams: { docker.io: { ranges: lazy } }',
+  says: ['upstreams.docker.io.ranges: write auto, whole or sparse'],
+});
+
 test(tells, 'concurrency is a whole number of 1 or more', {
   yaml: 'upstreams: { docker.io: { concurrency: 0 }, a.example: { concurrency: 1.5 }, b.example: { concurrency: many } }',
   says: ['docker.io', 'a.example', 'b.example'].map(

@@ -42,6 +42,7 @@ export const TEST_TIMING: Timing = {
   retryMs: 2,
   breakerMs: 0,
   hydrateMs: 20,
+  idleMs: 50,
   scanPauseMs: 1,
 };
 
@@ -259,6 +260,7 @@ function upstreamConfig(name: string, options: UpstreamOptions): UpstreamConfig 
     deny: [],
     concurrency: 8,
     segments: 'auto',
+    ranges: 'auto',
     hydrate: 'off',
     ...options,
     tls: { insecure: false, system: true, only: false, ...options.tls },

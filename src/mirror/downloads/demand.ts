@@ -2,6 +2,8 @@ import type { Target } from '../../oci/reference.ts';
 import { isInteractive, PRIORITY, type Demand } from '../../upstream/demand.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { TEXTS } from '../texts.ts';
+import type { AskedRanges } from './range-policy.ts';
+import type { QueueDemand } from './turn.ts';
 
 /**
  * Resolves when this many bytes, which have just come, may be passed on; at once when the signal
@@ -11,6 +13,8 @@ export type Pace = (bytes: number, signal: AbortSignal) => Promise<void>;
 
 /** What one asker wants of a download. */
 export interface DownloadDemand extends Pick<Demand, 'priority' | 'client' | 'signal'> {
+  /** All of the blob, unless given. */
+  readonly ranges?: AskedRanges | undefined;
   /** Of one that brings more bytes than all who want it have said here the rest is not fetched. */
   readonly most?: number | undefined;
   /** Told of bytes as they come. */
@@ -39,6 +43,7 @@ export class SharedDemand implements Demand {
   #clients: ReadonlySet<string> = new Set();
   #client: string | undefined;
   #most = Infinity;
+  #wantsWhole = false;
   #bytes = 0;
 
   constructor(first?: DownloadDemand) {
@@ -83,6 +88,16 @@ export class SharedDemand implements Demand {
     return this.#wanted.promise;
   }
 
+  /** Somebody has asked for all of it, who may have left. */
+  get wantsWhole(): boolean {
+    return this.#wantsWhole;
+  }
+
+  /** What each of them asks for. */
+  get askers(): DownloadDemand[] {
+    return [...this.#interests].map(({ demand }) => demand);
+  }
+
   /** Until the result is disposed of, or the signal of who joins aborts. */
   join(demand: DownloadDemand): Interest {
     const leave = (): void => {
@@ -92,6 +107,7 @@ export class SharedDemand implements Demand {
     demand.signal?.addEventListener('abort', leave);
     const interest: Interest = { demand, [Symbol.dispose]: leave };
     this.#interests.add(interest);
+    this.#wantsWhole ||= demand.ranges === undefined;
     if (isInteractive(demand)) this.#wanted.resolve();
     this.#change();
     if (demand.signal?.aborted) leave();
@@ -119,7 +135,7 @@ export class SharedDemand implements Demand {
   }
 
   #change(): void {
-    const demands = [...this.#interests].map(({ demand }) => demand);
+    const demands = this.askers;
     const isLeft = demands.length === 0;
     this.#priority = isLeft
       ? PRIORITY.abandoned
@@ -136,13 +152,32 @@ export class SharedDemand implements Demand {
 
   /** The pace of the first that joined with one; none where somebody more urgent joined without. */
   get #pace(): Pace | undefined {
-    const demands = [...this.#interests].map(({ demand }) => demand);
+    const demands = this.askers;
     const slowed = demands.find(({ pace }) => pace);
     const isHurried = demands.some(
       ({ pace, priority }) => !pace && slowed && priority > slowed.priority,
     );
     return isHurried ? undefined : slowed?.pace;
   }
+}
+
+/** The demand as it is at any time, for one request that ends by a signal of its own, too. */
+export function until(demand: SharedDemand, signal: AbortSignal): QueueDemand {
+  return {
+    signal: AbortSignal.any([demand.signal, signal]),
+    get priority() {
+      return demand.priority;
+    },
+    get isAbandoned() {
+      return demand.isAbandoned;
+    },
+    get clients() {
+      return demand.clients;
+    },
+    get client() {
+      return demand.client;
+    },
+  };
 }
 
 /** How long one client waits for a download; without a number it waits for ever. */

@@ -5,18 +5,15 @@ import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
 import { sizeInManifests } from '../possession.ts';
 import { TEXTS } from '../texts.ts';
-import type { SharedDemand } from './demand.ts';
+import type { DownloadDemand, SharedDemand } from './demand.ts';
 import { Deposit, isStoreFault, type DepositParts } from './deposit.ts';
-import { DirectReader } from './direct-reader.ts';
-import {
-  FollowingReader,
-  type DownloadState,
-  type Growing,
-  type OwnRequest,
-  GrowthSignal,
-} from './following-reader.ts';
+import { Filling } from './filling.ts';
+import type { DownloadState } from './following-reader.ts';
 import type { DownloadOutcome, Outcomes } from './outcomes.ts';
+import { Parts } from './parts.ts';
 import { Passage } from './passage.ts';
+import { Progress } from './progress.ts';
+import { Readers } from './readers.ts';
 import { Segments } from './segments.ts';
 import { Transfer } from './transfer.ts';
 import type { TransferSource } from './transfer-source.ts';
@@ -29,6 +26,10 @@ export interface DownloadParts extends DepositParts {
   readonly passages: Set<Passage>;
   /** The size of a blob that the store could not give. */
   readonly knownSize?: number | undefined;
+  /** Whether its repository is known to have what an earlier download has brought a part of. */
+  readonly mayRead: () => Promise<boolean>;
+  /** Puts on record that the upstream has sent some of it. */
+  readonly shown: () => Promise<void>;
   /** Why it is passed on and not kept, where that is known before. */
   readonly unstorable?: Error | undefined;
 }
@@ -41,26 +42,19 @@ const PATIENCE_MS = 2_000;
  * client that leaves changes nothing here but how urgent it is. While it waits for its turn its
  * clients have their headers from a HEAD; what the store does not take is passed on to them.
  */
-export class Download implements Content, Growing, DownloadOutcome {
+export class Download implements Content, DownloadOutcome {
   readonly target: Target;
   readonly digest: Digest;
   readonly #parts: DownloadParts;
   readonly #transfer: Transfer;
   readonly #segments: Segments;
   readonly #knownSize: number | undefined;
-  readonly #started = Promise.withResolvers<boolean>();
-  readonly #growth = new GrowthSignal();
-  readonly #settled = Promise.withResolvers<void>();
-  #deposit: Deposit | undefined;
-  #ahead: DirectReader | undefined;
-  #passage: Passage | undefined;
+  readonly #progress = new Progress();
+  readonly #readers: Readers;
+  #filling: Filling | undefined;
   isBroken = false;
-  #state: DownloadState = 'starting';
-  #failure: unknown;
   /** Clients have their headers from a HEAD. */
   #isAnnounced = false;
-  /** A reader was told of bytes, which therefore stand. */
-  #isShown = false;
 
   constructor(parts: DownloadParts) {
     this.target = parts.target;
@@ -68,10 +62,13 @@ export class Download implements Content, Growing, DownloadOutcome {
     this.#parts = parts;
     this.#transfer = new Transfer({ ...parts.source, demand: parts.demand });
     this.#segments = new Segments({ ...parts, transfer: this.#transfer });
+    this.#readers = new Readers({ ...parts, transfer: this.#transfer, progress: this.#progress });
     this.#knownSize = parts.knownSize ?? parts.outcomes.sizeOf(this);
     if (this.#knownSize !== undefined) this.#transfer.expect(this.#knownSize);
-    // Nobody may be waiting for it when it fails.
-    this.#started.promise.catch(() => undefined);
+  }
+
+  get #deposit(): Deposit | undefined {
+    return this.#readers.deposit;
   }
 
   get #ingest(): Ingest | undefined {
@@ -79,15 +76,15 @@ export class Download implements Content, Growing, DownloadOutcome {
   }
 
   get state(): DownloadState {
-    return this.#state;
+    return this.#progress.state;
   }
 
   get size(): number | undefined {
-    return this.#state === 'finished' ? this.#ingest?.written : this.#transfer.size;
+    return this.#readers.size;
   }
 
   get isVerified(): boolean {
-    return this.#state === 'finished';
+    return this.state === 'finished';
   }
 
   get demand(): SharedDemand {
@@ -96,12 +93,12 @@ export class Download implements Content, Growing, DownloadOutcome {
 
   /** False when the upstream has no such blob. Rejects when it could not be asked. */
   get started(): Promise<boolean> {
-    return this.#started.promise;
+    return this.#progress.started;
   }
 
   /** Resolves when it is known whether it was kept. */
   get settled(): Promise<void> {
-    return this.#settled.promise;
+    return this.#progress.settled;
   }
 
   /** Resolves once its upstream has brought next to nothing for a while; it goes on all the same. */
@@ -115,65 +112,26 @@ export class Download implements Content, Growing, DownloadOutcome {
 
   /** Whoever joins now gets nothing from it. */
   get hasFailed(): boolean {
-    if (this.#state === 'unstored') return this.#passage?.reaches(0) !== true;
-    return this.#state === 'failed' || this.#state === 'absent';
+    if (this.state === 'unstored') return this.#readers.passage?.reaches(0) !== true;
+    return this.state === 'failed' || this.state === 'absent' || this.state === 'left';
   }
 
   get failure(): unknown {
-    return this.#failure;
+    return this.#progress.failure;
   }
 
-  readableFrom(position: number): number {
-    const held = this.#ingest?.heldFrom(position) ?? position;
-    if (this.#state === 'finished') return held;
-    if (this.#transfer.isGuess) return position;
-    const readable = Math.min(held, (this.#transfer.size ?? held) - 1);
-    this.#isShown ||= readable > position;
-    return Math.max(position, readable);
-  }
-
-  get recent(): Growing['recent'] {
-    return this.#deposit?.recent;
-  }
-
-  async growth(): Promise<void> {
-    return this.#growth.next;
+  /** All of it was here before anybody was asked. */
+  holds(asked: DownloadDemand['ranges']): boolean {
+    return this.#readers.pieces?.holds(asked) === true;
   }
 
   /** After `started` resolved with true. */
-  async open(
-    range: ByteRange = { start: 0, end: this.size ?? Infinity },
-    client?: string,
-  ): Promise<Reader> {
-    const isWhole = range.start === 0 && range.end >= (this.size ?? Infinity);
-    const request = { isWhole, client };
-    if (this.#ingest?.retain()) {
-      const { rangeMs } = this.#parts.source.timing;
-      return new FollowingReader(this, this.#ingest, { range, request, rangeMs });
-    }
-    // Its file is closed: it has ended, and the last reader has left, or it is not kept.
-    if (this.#state === 'failed') throw this.#failure;
-    const stored =
-      this.#state === 'finished' ? await this.#parts.blobs.find(this.digest) : undefined;
-    return stored ? stored.open(range) : this.openDirect(range, request);
+  async open(...how: Parameters<Readers['open']>): Promise<Reader> {
+    return this.#readers.open(...how);
   }
 
-  async openDirect(range: ByteRange, { isWhole, client }: OwnRequest): Promise<Reader> {
-    const isPassed = isWhole || this.#passage?.has(range.start) === true;
-    const passed = isPassed ? this.#passage?.open(range, client) : undefined;
-    const own = { source: this.#parts.source, range, client, isUnverified: !isWhole };
-    return passed ?? DirectReader.behind(this.#ingest, own, this.size);
-  }
-
-  openAhead(range: ByteRange): Reader | undefined {
-    const { size } = this.#transfer;
-    if (size === undefined || (this.#ahead && !this.#ahead.isClosed)) return undefined;
-    this.#ahead = new DirectReader({
-      source: this.#parts.source,
-      range: { start: range.start, end: Math.min(range.end, size - 1) },
-      isUnverified: true,
-    });
-    return this.#ahead;
+  want(ranges: readonly ByteRange[]): Disposable | undefined {
+    return this.#readers.want(ranges);
   }
 
   /** Stops the transfer and keeps the partial file for the next attempt. */
@@ -188,17 +146,20 @@ export class Download implements Content, Growing, DownloadOutcome {
       // What lately found no room was seen at the upstream then.
       const isSeen = fault !== undefined && this.#knownSize !== undefined;
       const isKept = fault === undefined;
-      const found = isSeen ? 'started' : await this.#start({ isKept });
+      const parts = isKept ? await this.#bringParts() : 'whole';
+      if (parts === 'left') return await this.#leave();
+      const found = isSeen ? 'started' : parts === 'whole' ? await this.#start({ isKept }) : parts;
       if (found === 'absent') await this.#endAbsent();
       else if (fault !== undefined) await this.#passOn(fault);
-      else if (this.#deposit) await this.#bring(this.#deposit, found);
+      else if (this.#deposit && this.#filling)
+        await this.#bring(this.#deposit, this.#filling, found);
     } catch (error) {
-      if (isStoreFault(error) && this.#state !== 'finished') await this.#passOn(error);
+      if (isStoreFault(error) && this.state !== 'finished') await this.#passOn(error);
       else await this.#giveUp(error);
     } finally {
       this.#transfer.discard();
       this.#deposit?.[Symbol.dispose]();
-      this.#settled.resolve();
+      this.#progress.settle();
     }
   }
 
@@ -206,40 +167,68 @@ export class Download implements Content, Growing, DownloadOutcome {
   async #prepare(): Promise<Error | undefined> {
     if (this.#parts.unstorable) return this.#parts.unstorable;
     try {
-      this.#deposit = await Deposit.open(this.#parts, this.target, this.digest);
-      if (this.#knownSize !== undefined) await this.#deposit.enter(this.#knownSize);
+      const deposit = await Deposit.open(this.#parts, this.target, this.digest);
+      this.#readers.deposit = deposit;
+      this.#filling = new Filling(deposit, async (chunk, at) => this.#take(deposit, chunk, at));
+      this.#readers.pieces = new Parts({
+        ...this.#parts,
+        deposit,
+        filling: this.#filling,
+        sized: (size) => this.#transfer.expect(size),
+        answered: (start) => this.#segments.makeWay(start),
+        failed: () => this.#progress.grow(),
+      });
+      if (this.#knownSize !== undefined) await deposit.enter(this.#knownSize);
       return undefined;
     } catch (error) {
       return error as Error;
     }
   }
 
+  /** As long as nobody wants all of it. */
+  async #bringParts(): Promise<'whole' | 'complete' | 'absent' | 'left'> {
+    const found = await this.#readers.pieces?.begin();
+    if (typeof found !== 'number') return found ?? 'whole';
+    this.#progress.stream();
+    this.#progress.begin();
+    return (await this.#readers.pieces?.run(found)) ?? 'whole';
+  }
+
+  /** What is here stays for whoever asks next. */
+  async #leave(): Promise<void> {
+    this.#end('left');
+    await this.#deposit?.abort({ keep: true });
+  }
+
   async #start({ isKept }: { isKept: boolean }): Promise<'started' | 'absent' | 'complete'> {
-    if (this.#transfer.turn.line().isWaiting && !(await this.#announce())) return 'absent';
+    const isNews = this.state === 'starting' && this.#transfer.turn.line().isWaiting;
+    if (isNews && !(await this.#announce())) return 'absent';
     try {
-      return (await this.#segments.start(isKept ? this.#ingest : undefined)) ? 'started' : 'absent';
+      const ingest = isKept ? this.#ingest : undefined;
+      return (await this.#segments.start(ingest, this.#filling)) ? 'started' : 'absent';
     } catch (error) {
       if (!this.#ingest || !(error instanceof UpstreamError) || error.status !== 416) throw error;
       // The upstream has nothing behind the partial file: it is the whole blob, or no part of it.
       const actual = (await this.#ingest.digester()).value();
       if (actual === this.digest) return 'complete';
-      if (this.#isShown) throw new IntegrityError(this.digest, { expected: this.digest, actual });
+      if (this.#readers.isShown)
+        throw new IntegrityError(this.digest, { expected: this.digest, actual });
       await this.#ingest.reset();
       return (await this.#transfer.start(0)) ? 'started' : 'absent';
     }
   }
 
   /** Once more when it was guessed how the bytes are to be read, and nobody has seen them yet. */
-  async #bring(deposit: Deposit, found: 'started' | 'complete'): Promise<void> {
+  async #bring(deposit: Deposit, filling: Filling, found: 'started' | 'complete'): Promise<void> {
     for (let isSecond = false; ; isSecond = true) {
       try {
-        if (found === 'started') await this.#fill(deposit);
+        if (found === 'started') await this.#fill(deposit, filling);
         await deposit.ingest.verify(this.#transfer.size);
         break;
       } catch (error) {
         if (!(error instanceof IntegrityError)) throw error;
         this.#transfer.settle(false);
-        if (isSecond || !this.#transfer.isGuess || this.#isShown) throw error;
+        if (isSecond || !this.#transfer.isGuess || this.#readers.isShown) throw error;
         await deposit.restart();
         if (!(await this.#transfer.start(0))) throw this.#badResponse(TEXTS.vanished(this));
       }
@@ -259,29 +248,30 @@ export class Download implements Content, Growing, DownloadOutcome {
     if (size !== undefined) this.#transfer.expect(size);
     // An empty body is verified before its headers go out.
     this.#isAnnounced = size !== 0;
-    if (this.#isAnnounced) this.#started.resolve(true);
+    if (this.#isAnnounced) this.#progress.begin();
     return true;
   }
 
-  async #fill(deposit: Deposit): Promise<void> {
-    this.#state = 'streaming';
+  async #fill(deposit: Deposit, filling: Filling): Promise<void> {
+    this.#progress.stream();
     const { size } = this.#transfer;
     // An empty body is verified before its headers go out, and so is what may be empty.
-    if (size !== undefined && size > 0) this.#started.resolve(true);
+    if (size !== undefined && size > 0) this.#progress.begin();
     await deposit.enter(size);
-    await this.#segments.run(deposit, async (chunk, at) => this.#take(deposit, chunk, at));
+    await this.#segments.run(filling);
   }
 
   async #take(deposit: Deposit, chunk: Buffer, position: number): Promise<void> {
     await this.#parts.demand.pass(chunk.length);
     await deposit.write(chunk, position);
-    if (!this.#transfer.isGuess) this.#started.resolve(true);
-    this.#growth.wake();
+    if (!this.#transfer.isGuess) this.#progress.begin();
+    this.#progress.grow();
   }
 
   /** What another repository or upstream sent of it stays. */
   async #endAbsent(): Promise<void> {
-    if (this.#isAnnounced) throw this.#badResponse(TEXTS.vanished(this));
+    const isTold = this.#isAnnounced || this.state === 'streaming';
+    if (isTold) throw this.#badResponse(TEXTS.vanished(this));
     await this.#deposit?.abort({ keep: true });
     this.#end('absent');
   }
@@ -290,10 +280,10 @@ export class Download implements Content, Growing, DownloadOutcome {
   async #passOn(fault: unknown): Promise<void> {
     const { source, demand, passages } = this.#parts;
     try {
-      await this.#segments.close();
+      await this.#close();
       // Before anybody can begin another download of it. Its readers keep the file open.
       const left = await this.#deposit?.leave();
-      this.#passage = new Passage({
+      const passage = new Passage({
         source,
         transfer: this.#transfer,
         demand,
@@ -301,10 +291,11 @@ export class Download implements Content, Growing, DownloadOutcome {
         passages,
         patienceMs: source.timing.turnMs ?? PATIENCE_MS,
       });
+      this.#readers.passage = passage;
       if (this.#transfer.size === 0 && !isEmpty(this.digest)) throw this.#badResponse();
       this.#end('unstored', fault);
-      await this.#passage.run();
-      const { failure } = this.#passage;
+      await passage.run();
+      const { failure } = passage;
       // Whoever it was passed on to was cut short: the bytes were not the digest's.
       if (failure instanceof IntegrityError) this.#fail(failure);
       this.isBroken = failure !== undefined;
@@ -313,9 +304,14 @@ export class Download implements Content, Growing, DownloadOutcome {
     }
   }
 
-  async #giveUp(error: unknown): Promise<void> {
+  async #close(): Promise<void> {
+    await this.#readers.pieces?.close();
     await this.#segments.close();
-    if (this.#state === 'finished') {
+  }
+
+  async #giveUp(error: unknown): Promise<void> {
+    await this.#close();
+    if (this.state === 'finished') {
       // Clients have their verified bytes; the store failed to keep them.
       this.#fail(error);
       await this.#deposit?.abort({ keep: false });
@@ -331,16 +327,12 @@ export class Download implements Content, Growing, DownloadOutcome {
   }
 
   #end(state: Exclude<DownloadState, 'starting' | 'streaming'>, failure?: unknown): void {
-    this.#state = state;
+    this.#progress.end(state, failure);
     this.#fail(failure);
-    if (state === 'failed') this.#started.reject(failure);
-    else this.#started.resolve(state !== 'absent');
-    this.#settled.resolve();
-    this.#growth.wake();
   }
 
   #fail(failure: unknown): void {
-    this.#failure = failure;
+    this.#progress.failure = failure;
     const { outcomes, demand, unstorable } = this.#parts;
     const isNews = failure !== undefined && failure !== unstorable && !demand.signal.aborted;
     if (isNews) outcomes.report(this, failure);

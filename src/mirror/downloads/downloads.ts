@@ -292,14 +292,16 @@ export class Downloads {
 
   #launch(entry: Entry, beginning: Beginning): Download {
     const { target, digest, demand } = entry;
-    const { upstreams, timing, metrics, catalog } = this.#parts;
-    const { upstream, queue, connections } = upstreams.of(target);
-    const { repository } = target;
+    const { upstreams, timing, metrics, catalog, possession, health } = this.#parts;
+    const { upstream, queue, connections, ranges } = upstreams.of(target);
     const describedSize = async (): Promise<number | undefined> =>
       sizeInManifests(catalog, target, digest);
-    const asked = { repository, digest, describedSize, timing, metrics };
-    const source = { upstream, queue, connections, ...asked };
-    const common = { target, source, demand, outcomes: this.#outcomes, passages: this.#passages };
+    const asked = { repository: target.repository, digest, describedSize, timing, metrics };
+    const source = { upstream, queue, connections, ranges, ...asked };
+    const mayRead = async (): Promise<boolean> => possession.mayReadPart(target, digest);
+    const shown = async (): Promise<void> => health.recorded(catalog.recordLink(target, digest));
+    const told = { outcomes: this.#outcomes, passages: this.#passages, mayRead, shown };
+    const common = { target, source, demand, ...told };
     const download = new Download({ ...this.#parts, ...beginning, ...common });
     // Who reads it, and whether anybody does, decides about its turn.
     demand.watch(() => queue.refill());

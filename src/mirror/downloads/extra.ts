@@ -1,7 +1,6 @@
-import type { SharedDemand } from './demand.ts';
+import { until, type SharedDemand } from './demand.ts';
 import { Transfer } from './transfer.ts';
 import type { TransferSource } from './transfer-source.ts';
-import type { QueueDemand } from './turn.ts';
 
 /** How long it may bring nothing before what it was given is another's; before it has answered, so many times that. */
 const STALL_MS = 2_000;
@@ -20,8 +19,11 @@ export class Extra {
   /** `size`: of the blob, which its answers must say as well. */
   constructor(source: TransferSource, demand: SharedDemand, size: number | undefined) {
     this.#stallMs = source.timing.turnMs ?? STALL_MS;
-    const signal = AbortSignal.any([demand.signal, this.#abort.signal]);
-    this.transfer = new Transfer({ ...source, demand: as(demand, signal), isExtra: true });
+    this.transfer = new Transfer({
+      ...source,
+      demand: until(demand, this.#abort.signal),
+      isExtra: true,
+    });
     if (size !== undefined) this.transfer.expect(size);
   }
 
@@ -38,23 +40,4 @@ export class Extra {
     this.#abort.abort();
     this.transfer.discard();
   }
-}
-
-/** The demand as it is at any time, but for its signal. */
-function as(demand: SharedDemand, signal: AbortSignal): QueueDemand {
-  return {
-    signal,
-    get priority() {
-      return demand.priority;
-    },
-    get isAbandoned() {
-      return demand.isAbandoned;
-    },
-    get clients() {
-      return demand.clients;
-    },
-    get client() {
-      return demand.client;
-    },
-  };
 }

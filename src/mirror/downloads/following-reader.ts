@@ -1,23 +1,28 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange, Reader } from '../../oci/content.ts';
-import { type Digest, Digester, IntegrityError } from '../../oci/digest.ts';
+import type { Digest } from '../../oci/digest.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
+import type { Wish } from './wish.ts';
+import { FAR_BYTES } from './range-policy.ts';
 
 /*
  *   starting ──▶ streaming ──▶ finished        the bytes are verified; clients may complete
  *      │             ├───────▶ failed          damaged, or not to be had: clients are cut short
  *      │             └───────▶ unstored        no room, or the disk failed: passed on, not kept
+ *      │             ├───────▶ left            nobody wants more of the parts that are here
  *      └──▶ absent | failed | unstored
  *
  * The state only moves right, along one of the arrows.
  */
 export type DownloadState =
-  'starting' | 'streaming' | 'finished' | 'absent' | 'failed' | 'unstored';
+  'starting' | 'streaming' | 'finished' | 'left' | 'absent' | 'failed' | 'unstored';
 
 /** The transfer of one reader that asks the upstream itself. */
 export interface OwnRequest {
   /** The answer is the whole blob: what goes out unverified must not complete it. */
   readonly isWhole: boolean;
+  /** It is a part that is fetched without the rest, and told to be unverified: its last byte is not waited for. */
+  readonly isPart: boolean;
   readonly client: string | undefined;
 }
 
@@ -44,30 +49,26 @@ export interface Growing {
   readonly failure: unknown;
   /**
    * Up to where a reader may go that is at this position, at least that: the last byte stays back until all
-   * bytes are verified.
+   * bytes are verified, but for who asks for a part.
    */
-  readableFrom(position: number): number;
+  readableFrom(position: number, request: OwnRequest): number;
   /** Settles with the next byte or the next state. */
   growth(): Promise<void>;
   readonly recent: Recent | undefined;
+  /** Nothing comes that no reader has asked for. */
+  readonly isInParts: boolean;
   /**
    * For what the file does not give: what is passed on without being kept, else a request of its
    * own, verified where the answer is the whole blob.
    */
   openDirect(range: ByteRange, request: OwnRequest): Promise<Reader>;
-  /**
-   * An unverified reader of a range far ahead, without the blob's last byte; `undefined` while
-   * another one is open, so that a burst of ranges costs one more transfer at most.
-   */
-  openAhead(range: ByteRange): Reader | undefined;
+  /** Has them fetched from the upstream without what is in front of them; `undefined` where that is not possible. */
+  want(ranges: readonly ByteRange[]): Wish | undefined;
 }
 
-/** A range that begins nearer than this waits for the download. */
-const FAR_BYTES = 8 * 1024 * 1024;
-/** A range is read ahead when the download would take this many times `rangeMs` to reach it. */
+/** A range is fetched by itself when the download would take this many times `rangeMs` to reach it. */
 const PATIENCE_FACTOR = 3;
 
-const CHECK_BYTES = 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 
 /**
@@ -83,10 +84,9 @@ export class FollowingReader implements Reader {
   readonly #rangeMs: number;
   #position: number;
   #direct: Reader | undefined;
-  #aheadReader: Reader | undefined;
-  /** The range that was read ahead of the download, and its digest. */
-  #ahead: { readonly start: number; end: number; readonly digester: Digester } | undefined;
-  #mayReadAhead: boolean;
+  #wish: Wish | undefined;
+  /** Whether it is far ahead of the download is not known yet. */
+  #mayBeFar: boolean;
   #isUnreadable = false;
   #closed = false;
 
@@ -97,26 +97,30 @@ export class FollowingReader implements Reader {
     this.#end = range.end;
     this.#request = request;
     this.#rangeMs = rangeMs;
-    this.#mayReadAhead = this.#gap() >= FAR_BYTES;
+    this.#mayBeFar = !download.isInParts && this.#gap() >= FAR_BYTES;
+    if (download.isInParts) this.#ask();
+  }
+
+  /** Why what it waits for does not come. */
+  get failure(): unknown {
+    return this.#available() > 0 ? undefined : this.#wish?.failure;
   }
 
   async ready(): Promise<void> {
     while (this.#position < this.#end && !this.#closed) {
       const growth = this.#download.growth();
       const { state } = this.#download;
-      const readable = this.#download.readableFrom(this.#position);
       const isGrowing = state === 'starting' || state === 'streaming';
       if (this.#direct) await this.#direct.ready?.();
-      if (readable > this.#position || !isGrowing || this.#isUnreadable || this.#mayReadAhead)
-        return;
+      const hasNews = this.#available() > 0 || this.#wish?.failure !== undefined;
+      if (hasNews || !isGrowing || this.#isUnreadable || this.#mayBeFar) return;
       await growth;
     }
   }
 
   shared(): Buffer | undefined {
-    const isPlain = !this.#closed && !this.#isUnreadable && !this.#ahead && !this.#aheadReader;
     const available = this.#available();
-    if (!isPlain || available <= 0) return undefined;
+    if (this.#closed || this.#isUnreadable || available <= 0) return undefined;
     const recent = this.#download.recent?.find(this.#position);
     return recent && this.#advance(recent.subarray(0, available));
   }
@@ -127,8 +131,6 @@ export class FollowingReader implements Reader {
       const growth = this.#download.growth();
       const available = this.#available();
       if (available > 0 && !this.#isUnreadable) {
-        await this.#closeAhead();
-        await this.#checkAhead();
         const bytes = await this.#readWritten(scratch, available).catch(() => EMPTY);
         if (bytes.length > 0) return this.#advance(bytes);
         // The file does not give what was written to it: the rest comes from the upstream.
@@ -138,10 +140,11 @@ export class FollowingReader implements Reader {
       const { state } = this.#download;
       if (state === 'finished') break;
       if (state === 'failed') throw this.#download.failure;
-      if (state === 'unstored') return this.#advance(await this.#readDirect(scratch));
-      const bytes = await this.#readAhead(scratch);
-      if (bytes) return this.#advance(bytes);
-      await growth;
+      if (state === 'unstored' || state === 'left')
+        return this.#advance(await this.#readDirect(scratch));
+      if (this.#wish?.failure !== undefined) throw this.#wish.failure as Error;
+      if (this.#mayBeFar && (await this.#isFarAhead())) this.#ask();
+      else await growth;
     }
     return EMPTY;
   }
@@ -150,12 +153,13 @@ export class FollowingReader implements Reader {
     if (this.#closed) return;
     this.#closed = true;
     await this.#direct?.close();
-    await this.#aheadReader?.close();
+    this.#wish?.[Symbol.dispose]();
     await this.#ingest.release();
   }
 
   #available(): number {
-    return Math.min(this.#end, this.#download.readableFrom(this.#position)) - this.#position;
+    const readable = this.#download.readableFrom(this.#position, this.#request);
+    return Math.min(this.#end, readable) - this.#position;
   }
 
   #gap(): number {
@@ -165,7 +169,13 @@ export class FollowingReader implements Reader {
 
   #advance(bytes: Buffer): Buffer {
     this.#position += bytes.length;
+    this.#wish?.moveTo(this.#position);
     return bytes;
+  }
+
+  #ask(): void {
+    this.#wish ??= this.#download.want([{ start: this.#position, end: this.#end }]);
+    this.#wish?.moveTo(this.#position);
   }
 
   /** From memory for a reader that keeps up with the transfer, else from the file. */
@@ -185,80 +195,11 @@ export class FollowingReader implements Reader {
     return EMPTY;
   }
 
-  /** Bytes of a range far ahead of the download; `undefined` when the download is to be awaited. */
-  async #readAhead(scratch: Buffer): Promise<Buffer | undefined> {
-    if (!this.#mayReadAhead) return undefined;
-    if (!this.#aheadReader) {
-      if (!(await this.#isFarAhead())) return undefined;
-      const range = { start: this.#position, end: this.#end };
-      this.#aheadReader = this.#download.openAhead(range);
-      if (!this.#aheadReader) return undefined;
-      const start = this.#position;
-      this.#ahead = { start, end: start, digester: new Digester('sha256') };
-    }
-    try {
-      const bytes = await this.#aheadReader.read(scratch);
-      if (bytes.length > 0) {
-        this.#ahead?.digester.update(bytes);
-        if (this.#ahead) this.#ahead.end += bytes.length;
-        return bytes;
-      }
-    } catch {
-      // An upstream that fails shows in the download itself.
-    }
-    await this.#closeAhead();
-    return undefined;
-  }
-
-  /**
-   * Compares what was read ahead, which no hash covers, with the verified file, before the last byte
-   * is handed on.
-   */
-  async #checkAhead(): Promise<void> {
-    if (!this.#ahead || this.#download.state !== 'finished') return;
-    const { start, end, digester } = this.#ahead;
-    this.#ahead = undefined;
-    const written = new Digester('sha256');
-    const scratch = Buffer.allocUnsafe(CHECK_BYTES);
-    for (let position = start; position < end;) {
-      const wanted = scratch.subarray(0, Math.min(scratch.length, end - position));
-      const count = await this.#ingest.readAt(wanted, position);
-      if (count === 0) break;
-      written.update(wanted.subarray(0, count));
-      position += count;
-    }
-    const [actual, expected] = [digester.value(), written.value()];
-    if (actual !== expected) {
-      throw new IntegrityError(this.#download.digest, { expected, actual });
-    }
-  }
-
   async #isFarAhead(): Promise<boolean> {
+    this.#mayBeFar = false;
     const before = this.#gap();
     await sleep(this.#rangeMs);
     const after = this.#gap();
     return !this.#closed && after >= FAR_BYTES && after > PATIENCE_FACTOR * (before - after);
-  }
-
-  async #closeAhead(): Promise<void> {
-    if (!this.#aheadReader) return;
-    this.#mayReadAhead = false;
-    await this.#aheadReader.close();
-    this.#aheadReader = undefined;
-  }
-}
-
-/** Wakes all that wait for the next byte or the next state. */
-export class GrowthSignal {
-  #next = Promise.withResolvers<void>();
-
-  /** Resolves at the next change. Take it before you look at the state, so that no change is missed. */
-  get next(): Promise<void> {
-    return this.#next.promise;
-  }
-
-  wake(): void {
-    this.#next.resolve();
-    this.#next = Promise.withResolvers();
   }
 }

@@ -3,7 +3,7 @@ import { type Digester, IntegrityError } from '../../oci/digest.ts';
 import { TEXTS } from '../texts.ts';
 import type { SharedDemand } from './demand.ts';
 import { DirectReader } from './direct-reader.ts';
-import { GrowthSignal } from './following-reader.ts';
+import { GrowthSignal } from './growth-signal.ts';
 import { DroppedError } from './turn.ts';
 import type { Transfer } from './transfer.ts';
 import type { TransferSource } from './transfer-source.ts';

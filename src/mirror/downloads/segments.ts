@@ -3,11 +3,11 @@ import { Digester, IntegrityError, splitDigest } from '../../oci/digest.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import type { Ingest } from '../../store/files/blob-store.ts';
 import type { SharedDemand } from './demand.ts';
-import type { Deposit } from './deposit.ts';
-import { GrowthSignal } from './following-reader.ts';
 import { Extra } from './extra.ts';
+import type { Filling } from './filling.ts';
 import { Growth } from './growth.ts';
 import type { PassageParts } from './passage.ts';
+import { FAR_BYTES } from './range-policy.ts';
 import type { Transfer } from './transfer.ts';
 import type { TransferSource } from './transfer-source.ts';
 
@@ -19,9 +19,6 @@ export interface SegmentsParts {
 }
 
 type Left = Pick<PassageParts, 'position' | 'digester' | 'unwritten'>;
-
-/** Keeps bytes that have come. Rejects when the store does not take them. */
-export type Take = (chunk: Buffer, position: number) => Promise<void>;
 
 /** Smaller blobs have one connection; no piece is larger. */
 const LARGE_BYTES = 32 * 1024 * 1024;
@@ -45,17 +42,13 @@ export class Segments {
   readonly #parts: SegmentsParts;
   readonly #large: number;
   readonly #extras = new Set<Extra>();
-  /** What is on its way over each connection, from the first byte on that is not kept yet. */
-  readonly #underway = new Map<Transfer, { start: number; end: number }>();
   readonly #growth = new Growth(performance.now());
-  readonly #change = new GrowthSignal();
   #chunks: AsyncGenerator<Buffer, undefined> | undefined;
-  #keeping: { readonly deposit: Deposit; readonly take: Take } | undefined;
+  #filling: Filling | undefined;
   #wanted = 1;
   #breaks = 0;
   #mayGrow = false;
   #isOver = false;
-  #fault: { readonly error: unknown } | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(parts: SegmentsParts) {
@@ -65,12 +58,14 @@ export class Segments {
 
   /**
    * Begins with the first connection; false when the upstream has no such blob. `ingest`: what is here
-   * already; without it the blob is passed on by one connection.
+   * already, and how it is filled; without them the blob is passed on by one connection.
    */
-  async start(ingest: Ingest | undefined): Promise<boolean> {
+  async start(ingest?: Ingest, filling?: Filling): Promise<boolean> {
     const { transfer, source } = this.#parts;
+    this.#filling = filling;
     const piece = ingest && (await this.#plan(ingest));
     if (!piece) return transfer.start(ingest?.written ?? 0);
+    filling?.note(transfer, piece);
     transfer.follow(async () => this.#next());
     try {
       return await transfer.start(piece.start, piece.end);
@@ -89,7 +84,7 @@ export class Segments {
     const mayDivide = source.connections.most > 1 && source.queue.mayHaveExtras && !demand.isPaced;
     if (!mayDivide && ingest.size === undefined) return undefined;
     const size = ingest.size ?? transfer.size ?? (await source.describedSize()) ?? 0;
-    const [first] = ingest.holes({ start: 0, end: size });
+    const [first] = this.#free(size);
     if (!first) return undefined;
     const left = first.end - first.start;
     this.#mayGrow = mayDivide && left >= this.#large;
@@ -100,16 +95,28 @@ export class Segments {
   }
 
   /** To the end of the blob. Rejects with what ends the download. */
-  async run(deposit: Deposit, take: Take): Promise<void> {
+  async run(filling: Filling): Promise<void> {
     const { transfer } = this.#parts;
-    this.#keeping = { deposit, take };
-    this.#underway.set(transfer, { start: transfer.position, end: transfer.end ?? Infinity });
+    this.#filling = filling;
+    filling.note(transfer, { start: transfer.position, end: transfer.end ?? Infinity });
     this.#chunks = transfer.chunks();
     for (;;) {
       const { value: chunk } = await this.#chunks.next();
       if (!chunk) return;
-      await this.#take(transfer, chunk);
-      if (this.#fault) throw this.#fault.error;
+      if (await filling.keep(transfer, chunk)) this.#grow(chunk.length);
+      if (filling.fault) throw filling.fault.error;
+    }
+  }
+
+  /** Leaves what lies from this position on to others, where that is far behind what comes. */
+  makeWay(position: number): void {
+    const { transfer: first } = this.#parts;
+    for (const transfer of [first, ...[...this.#extras].map((each) => each.transfer)]) {
+      const { start = position, end = position } = this.#filling?.of(transfer) ?? {};
+      if (end <= position || position - start < FAR_BYTES) continue;
+      if (transfer === first) transfer.follow(async () => this.#next());
+      transfer.shorten(position);
+      this.#filling?.note(transfer, { start, end: position });
     }
   }
 
@@ -142,31 +149,18 @@ export class Segments {
   /** Asked by the first connection when it has brought its piece. */
   async #next(): Promise<ByteRange | undefined> {
     for (;;) {
-      const changed = this.#change.next;
-      if (this.#fault) throw this.#fault.error;
+      const changed = this.#filling?.changed;
+      if (this.#filling?.fault) throw this.#filling.fault.error;
       const piece = this.#hand(this.#parts.transfer);
-      if (piece || this.#extras.size === 0) return piece;
+      if (piece || this.#filling?.isBusy !== true) return piece;
       await changed;
     }
   }
 
-  async #take(transfer: Transfer, chunk: Buffer): Promise<void> {
-    const { position } = transfer;
-    await this.#keeping?.take(chunk, position - chunk.length);
-    const underway = this.#underway.get(transfer);
-    if (underway) {
-      underway.start = position;
-      // All of the blob comes although a piece was asked for.
-      underway.end = transfer.end ?? Infinity;
-    }
-    this.#grow(chunk.length);
-  }
-
   /** The earliest piece that is missing and not on its way. */
   #hand(transfer: Transfer): ByteRange | undefined {
-    this.#underway.delete(transfer);
-    const size = this.#parts.transfer.size ?? 0;
-    const free = this.#free(this.#keeping?.deposit.ingest.holes({ start: 0, end: size }) ?? []);
+    this.#filling?.remove(transfer);
+    const free = this.#free(this.#parts.transfer.size ?? 0);
     const [first] = free;
     if (!first) return undefined;
     const left = free.reduce((sum, { start, end }) => sum + end - start, 0);
@@ -175,7 +169,7 @@ export class Segments {
       first.end - first.start < length + this.#large * PIECE.share
         ? first.end
         : first.start + length;
-    this.#underway.set(transfer, { start: first.start, end });
+    this.#filling?.note(transfer, { start: first.start, end });
     return { start: first.start, end };
   }
 
@@ -188,19 +182,8 @@ export class Segments {
     return Math.ceil(Math.max(this.#large * PIECE.share, most));
   }
 
-  #free(holes: readonly ByteRange[]): ByteRange[] {
-    const underway = [...this.#underway.values()].toSorted((one, other) => one.start - other.start);
-    return holes.flatMap(({ start, end }) => {
-      const free: ByteRange[] = [];
-      let from = start;
-      for (const taken of underway) {
-        if (taken.end <= from || taken.start >= end) continue;
-        if (taken.start > from) free.push({ start: from, end: taken.start });
-        from = taken.end;
-      }
-      if (from < end) free.push({ start: from, end });
-      return free;
-    });
+  #free(size: number): ByteRange[] {
+    return this.#filling?.free({ start: 0, end: size }) ?? [];
   }
 
   get #connections(): number {
@@ -209,7 +192,7 @@ export class Segments {
 
   #grow(bytes: number): void {
     const { connections, queue } = this.#parts.source;
-    if (!this.#mayGrow || this.#isOver || this.#fault) return;
+    if (!this.#mayGrow || this.#isOver || this.#filling?.fault) return;
     if (!this.#parts.transfer.isRange) return this.#shrink({ isForGood: true });
     const now = performance.now();
     if (connections.areMeasured) {
@@ -240,10 +223,9 @@ export class Segments {
     extra.transfer.turn.line();
     this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref();
     extra.ended = this.#bring(extra, piece).finally(() => {
-      this.#underway.delete(extra.transfer);
       this.#extras.delete(extra);
       extra.transfer.discard();
-      this.#change.wake();
+      this.#filling?.remove(extra.transfer);
       this.#grow(0);
     });
     return true;
@@ -251,37 +233,24 @@ export class Segments {
 
   async #bring(extra: Extra, piece: ByteRange): Promise<void> {
     const { transfer } = extra;
-    try {
-      await this.#keeping?.deposit.spread(this.#parts.transfer.size ?? 0);
-    } catch (error) {
-      this.#fault ??= { error };
-      return;
-    }
+    const filling = this.#filling;
+    if (!(await filling?.spread(this.#parts.transfer.size ?? 0))) return;
     try {
       transfer.follow(async () => (this.#mayStay(extra) ? this.#hand(transfer) : undefined));
       if (!(await transfer.start(piece.start, piece.end))) return this.#shrink({ isForGood: true });
       for await (const chunk of transfer.chunks()) {
         extra.came();
-        await this.#keep(transfer, chunk);
-        if (this.#fault || transfer.turn.isRevoked) return;
+        if (!(await filling?.keep(transfer, chunk)) || transfer.turn.isRevoked) return;
+        this.#grow(chunk.length);
       }
     } catch (error) {
       this.#judge(error);
     }
   }
 
-  /** What the store does not take ends the download; what an upstream does, the connection alone. */
-  async #keep(transfer: Transfer, chunk: Buffer): Promise<void> {
-    try {
-      await this.#take(transfer, chunk);
-    } catch (error) {
-      this.#fault ??= { error };
-    }
-  }
-
   #mayStay(extra: Extra): boolean {
     const isFirst = [...this.#extras].indexOf(extra) < this.#wanted - 1;
-    return isFirst && !this.#isOver && !this.#fault;
+    return isFirst && !this.#isOver && !this.#filling?.fault;
   }
 
   /** What was left of its piece is the next one's. */

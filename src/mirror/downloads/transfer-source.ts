@@ -5,6 +5,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { Upstream } from '../../upstream/upstream.ts';
 import type { Connections } from './connections.ts';
+import type { RangePolicy } from './range-policy.ts';
 import type { TransferQueue } from './transfer-queue.ts';
 import type { QueueDemand } from './turn.ts';
 
@@ -15,6 +16,8 @@ export interface TransferSource {
   readonly queue: TransferQueue;
   /** Of the upstream. */
   readonly connections: Connections;
+  /** Of the upstream. */
+  readonly ranges: RangePolicy;
   readonly repository: Repository;
   readonly digest: Digest;
   /** What a held manifest says. */
@@ -29,6 +32,10 @@ export interface TransferParts extends TransferSource {
   readonly end?: number | undefined;
   /** It is one more connection, beside another transfer of the blob: it makes one attempt, of ranges alone. */
   readonly isExtra?: boolean;
+  /** It brings a part of a blob: an answer that is no range fails. */
+  readonly isPart?: boolean;
+  /** Counts for its turn in place of the blob's size. */
+  readonly turnSize?: number;
 }
 
 /** Tells what to bring next, once all up to the end is here; nothing more when it is `undefined`. */

@@ -1,8 +1,9 @@
 import { IntegrityError } from '../../oci/digest.ts';
-import type { BlobBody, Reading } from '../../upstream/upstream.ts';
+import type { BlobBody } from '../../upstream/upstream.ts';
 import { UpstreamError } from '../../oci/upstream-error.ts';
 import { TEXTS } from '../texts.ts';
 import { RateFloor } from '../../net/deadline.ts';
+import { Answers } from './answers.ts';
 import { MAX_BREAKS, MAX_RETRY_AFTER_MS, TransferRetries } from './retries.ts';
 import type { NextRange, TransferParts } from './transfer-source.ts';
 import { TransferTurn } from './transfer-turn.ts';
@@ -28,15 +29,8 @@ export class Transfer {
   /** As asked for. */
   #end: number | undefined;
   #next: NextRange | undefined;
-  #size: number | undefined;
   #body: BlobBody | undefined;
-  #reading: Reading | undefined;
-  #honoursRange = true;
-  #isRange = false;
-  /** Where the answer ends, when it is a range that was asked for with an end. */
-  #rangeEnd: number | undefined;
-  /** The last answer began at the first byte although another was asked for. */
-  #repeats = false;
+  readonly #answers: Answers;
   /** The upstream is waited for. */
   #isOpening = false;
   #isDraining = false;
@@ -51,13 +45,14 @@ export class Transfer {
     this.#parts = parts;
     this.#end = parts.end;
     this.turn = new TransferTurn(parts, (patienceMs) => this.#restIfHeldUp(patienceMs));
+    this.#answers = new Answers(parts, (size) => (this.turn.size = parts.turnSize ?? size));
     this.#rateFloor = new RateFloor(parts.timing.stallMs);
     this.#retries = new TransferRetries(parts.timing, parts.demand.signal);
   }
 
   /** Bytes of the whole blob, once known. */
   get size(): number | undefined {
-    return this.#size;
+    return this.#answers.size;
   }
 
   /**
@@ -70,12 +65,12 @@ export class Transfer {
 
   /** Whether the bytes had to be decoded was guessed: before the digest tells nobody should see them. */
   get isGuess(): boolean {
-    return this.#reading?.isGuess === true;
+    return this.#answers.isGuess;
   }
 
   /** What the digest says of the bytes: what is begun after they were wrong reads them the other way. */
   settle(isRight: boolean): void {
-    this.#reading?.settle(isRight);
+    this.#answers.settle(isRight);
   }
 
   /** Of the byte behind the last one that was handed on. */
@@ -85,14 +80,15 @@ export class Transfer {
 
   /** Where the transfer ends, as far as is known. */
   get end(): number | undefined {
-    return this.#end === undefined || this.#size === undefined
-      ? (this.#end ?? this.#size)
-      : Math.min(this.#end, this.#size);
+    const { size } = this;
+    return this.#end === undefined || size === undefined
+      ? (this.#end ?? size)
+      : Math.min(this.#end, size);
   }
 
   /** The last answer was the range that was asked for. */
   get isRange(): boolean {
-    return this.#isRange;
+    return this.#answers.isRange;
   }
 
   /** It brings more than one range: the next one is asked for when it has come to the end of one. */
@@ -110,10 +106,14 @@ export class Transfer {
     this.#body = undefined;
   }
 
+  /** What lies from there on comes by another transfer. It brings more than one range. */
+  shorten(end: number): void {
+    if (end > this.#position) this.#end = end;
+  }
+
   /** What a HEAD or a manifest says of the size before the transfer begins. */
   expect(size: number): void {
-    this.#size ??= size;
-    this.turn.size = this.#size;
+    this.#answers.expect(size);
   }
 
   /**
@@ -191,7 +191,7 @@ export class Transfer {
   /** All bytes are here although the body broke before its end; the digest will tell. */
   #isComplete(error: unknown): boolean {
     if (!(error instanceof UpstreamError)) return false;
-    const isPast = error.status === 416 && this.#size === undefined;
+    const isPast = error.status === 416 && this.size === undefined;
     return this.#position > 0 && (isPast || this.#position === this.end);
   }
 
@@ -223,52 +223,31 @@ export class Transfer {
   /** Whether it can go on later without much being sent twice. */
   get #mayInterrupt(): boolean {
     const left = this.end === undefined ? Infinity : this.end - this.#position;
-    return this.#honoursRange && !this.#repeats && left > NEARLY_DONE_BYTES;
+    const { honoursRange, repeats } = this.#answers;
+    return honoursRange && !repeats && left > NEARLY_DONE_BYTES;
   }
 
   async #open(withinMs: number): Promise<BlobBody | undefined> {
-    const { upstream, repository, digest, demand, describedSize: size } = this.#parts;
-    const start = this.#honoursRange ? this.#position : 0;
-    // Some registries refuse an open range.
-    const end = start > 0 ? this.end : this.#end;
     this.#isOpening = true;
-    const asking = upstream.getBlob(repository, digest, {
-      start,
-      ...(this.#honoursRange && end !== undefined && { end }),
+    const asking = this.#answers.ask({
+      start: this.#position,
+      end: this.#end,
+      knownEnd: this.end,
       withinMs,
-      size,
-      demand,
+      mustBeRange: this.#isPart,
     });
     const body = await asking.finally(() => {
       this.#isOpening = false;
     });
     this.turn.held?.opened();
-    if (body) this.#repeats = body.start < start;
-    this.#reading = body?.reading;
-    this.#isRange = body?.isRange === true;
-    this.#rangeEnd = this.#isRange ? end : undefined;
-    if (!this.#isRange && (this.#next || this.#parts.isExtra)) this.#endAsWhole(body);
-    // A range would be one of the encoding.
-    if (body?.reading?.isDecoded) this.#honoursRange = false;
-    if (body?.size !== undefined) {
-      this.expect(body.size);
-      if (this.#size !== body.size) {
-        body.discard();
-        throw new IntegrityError(digest, {
-          expected: TEXTS.blobBytes({ bytes: this.#size ?? 0 }),
-          actual: TEXTS.announcedOnResumption({ bytes: body.size }),
-        });
-      }
-    }
+    // All of the blob comes in place of a range.
+    if (!this.isRange && this.#next) this.#end = undefined;
     return body;
   }
 
-  /** All of the blob comes in place of a range: that of one more connection is of no use. */
-  #endAsWhole(body: BlobBody | undefined): void {
-    this.#end = undefined;
-    if (!this.#parts.isExtra || !body) return;
-    body.discard();
-    throw new UpstreamError(this.#parts.upstream.name, 'bad-response', TEXTS.ignoresRanges);
+  /** Beside another transfer of the blob: what is no range is of no use. */
+  get #isPart(): boolean {
+    return this.#parts.isExtra === true || this.#parts.isPart === true;
   }
 
   async #reopen(isBroken: boolean): Promise<BlobBody> {
@@ -293,9 +272,9 @@ export class Transfer {
       if (fresh.length === 0) continue;
       this.#position += fresh.length;
       this.#retries.came(fresh.length);
-      if (this.#size !== undefined && this.#position > this.#size) {
+      if (this.size !== undefined && this.#position > this.size) {
         throw new IntegrityError(this.#parts.digest, {
-          expected: TEXTS.bytesUpTo({ end: this.#size }),
+          expected: TEXTS.bytesUpTo({ end: this.size }),
           actual: TEXTS.moreBytes,
         });
       }
@@ -304,11 +283,13 @@ export class Transfer {
       this.#handedOnAt = undefined;
       this.#rateFloor.wait();
       if (this.#isInterrupted()) return false;
+      // Less is wanted now than was asked for.
+      if (this.#position === this.#end && this.#end !== this.#answers.end) return true;
     }
     const { end } = this;
     if (end !== undefined && this.#position < end) {
       // More is wanted now than was asked for.
-      if (this.#position === this.#rangeEnd) return false;
+      if (this.isRange && this.#position === this.#answers.end) return false;
       const { upstream, digest } = this.#parts;
       if (body.reading) {
         // Its own end has come: it was read the wrong way.
@@ -334,10 +315,9 @@ export class Transfer {
   /** Whether another attempt may do better. Learns when an upstream cannot do ranges. */
   #mayGoOn(error: unknown, patienceMs: number): boolean {
     if (this.#parts.isExtra) return false;
-    const isOtherRange =
-      error instanceof UpstreamError && error.fault === 'bad-response' && error.status === 206;
-    if (!isOtherRange || !this.#honoursRange) return this.#retries.mayHelp(error, patienceMs);
-    this.#honoursRange = false;
+    if (this.#isPart || !this.#answers.learnsFrom(error)) {
+      return this.#retries.mayHelp(error, patienceMs);
+    }
     return this.#parts.demand.signal?.aborted !== true;
   }
 
