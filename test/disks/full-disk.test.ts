@@ -4,7 +4,8 @@ import type { Digest } from '../../src/oci/digest.ts';
 import { get, open } from '../helpers/client.ts';
 import { buildBlob, buildImage, type Stored } from '../helpers/image.ts';
 import { startMirror } from '../helpers/mirror.ts';
-import { holdOnDisk, testDisk } from './small-disk.ts';
+import { holdImage } from '../faults/held-image.ts';
+import { holdOnDisk, SmallDisk, testDisk } from './small-disk.ts';
 import {
   cacheResults,
   storeState,
@@ -103,6 +104,44 @@ testDisk(
     const offline = `${next.url}/v2/library/app`;
     t.true((await get(`${offline}/blobs/${later.digest}`)).body.equals(later.bytes));
     t.true((await get(`${offline}/manifests/v1`)).body.equals(held.manifest.bytes));
+  },
+);
+
+testDisk(
+  'a disk that fills while a blob comes over several connections: all who follow it get the rest',
+  async (t) => {
+    const disk = await SmallDisk.mount(t, 24 * MIB);
+    const { registry, mirror, blob } = await holdImage(t, {
+      layers: [100_000],
+      storePath: disk.path,
+      segments: 3,
+      timing: { dividedBytes: MIB, turnMs: 60_000 },
+    });
+    const divided = buildImage({ seed: 'divided', layers: [6 * MIB] });
+    registry.addImage('library/app', 'divided', divided);
+    await get(`${mirror.url}/v2/library/app/manifests/divided`);
+    const layer = divided.layer(0);
+    const gates = Array.from({ length: 3 }, () => registry.hold(layer, { after: MIB / 2 }));
+    const url = `${mirror.url}/v2/library/app/blobs/${layer.digest}`;
+    const clients = await Promise.all(Array.from({ length: 5 }, async () => open(url)));
+    await Promise.all(gates.map(async (gate) => gate.arrived()));
+    const heads = await Promise.all(clients.map(async (client) => client.read(MIB / 4)));
+    await disk.fill();
+    for (const gate of gates) gate.open();
+    for (const [index, client] of clients.entries()) {
+      const body = Buffer.concat([heads[index] ?? Buffer.alloc(0), await client.rest()]);
+      t.true(body.equals(layer.bytes));
+    }
+    await mirror.idle();
+    t.deepEqual(await readdir(join(disk.path, 'ingest')), []);
+    t.is((await storeState(mirror)).state, 'full');
+    t.is(timesLogged(mirror, TAKES_NOTHING), 1);
+
+    await disk.empty();
+    t.is((await blob(layer)).headers['cache-status'], 'entrepot; fwd=miss; stored');
+    await mirror.idle();
+    t.is((await blob(layer)).headers['cache-status'], 'entrepot; hit');
+    t.deepEqual(await storeState(mirror), { state: 'ok' });
   },
 );
 

@@ -21,14 +21,20 @@ export async function holdImage(
   t: ExecutionContext,
   {
     layers = [300_000, 20_000],
+    segments = 'auto',
     ...options
-  }: { layers?: readonly number[]; storePath?: string; timing?: Partial<Timing> } = {},
+  }: {
+    layers?: readonly number[];
+    segments?: number | 'auto';
+    storePath?: string;
+    timing?: Partial<Timing>;
+  } = {},
 ): Promise<HeldImage> {
   const registry = await FakeRegistry.start(t);
   const image = buildImage({ seed: t.title, layers });
   registry.addImage('library/app', 'v1', image, { name: 'app' });
   const mirror = await startMirror(t, {
-    upstreams: { 'docker.io': { url: registry.url } },
+    upstreams: { 'docker.io': { url: registry.url, segments } },
     ...options,
   });
   const scene = { registry, image, ...through(mirror) };

@@ -36,7 +36,7 @@ export class Deposit implements Disposable {
   readonly #parts: DepositParts;
   readonly #target: Target;
   #room: Room | undefined;
-  /** What a write that failed was given. */
+  /** What a write was given that failed right behind what is written. */
   #unwritten: Buffer | undefined;
   #working = Promise.resolve();
 
@@ -75,13 +75,14 @@ export class Deposit implements Disposable {
   async #write(chunk: Buffer, position: number): Promise<void> {
     const { ingest } = this;
     const room = this.#room;
-    this.#unwritten = chunk;
+    const isNext = position === ingest.written;
+    if (isNext) this.#unwritten = chunk;
     if (room) await this.#orWithoutRoom(room.take(chunk.length), room.size);
     const before = ingest.held;
     if (ingest.size === undefined) await ingest.append(chunk);
     else await ingest.write(chunk, position);
     room?.wrote(ingest.held - before);
-    this.#unwritten = undefined;
+    if (isNext) this.#unwritten = undefined;
     // Those who read from the start keep up with nothing else.
     const end = position + chunk.length;
     if (ingest.written === end) this.recent.add(chunk, end);

@@ -227,6 +227,8 @@ export class Ingest {
     try {
       await this.#caughtUp.catch(() => undefined);
       if (!isKept) {
+        // What lies behind a hole nobody will have verified.
+        this.#filled = new Intervals([{ start: 0, end: this.written }]);
         await this.#fill?.drop();
         await unlink(this.#path).catch(ignoreMissing);
       } else if (this.#fill) {
