@@ -23,6 +23,11 @@ export const BUDGETS = {
   /** A large blob over a link that gives each connection a fifth of what it gives all. */
   segmentsByDirect: { atMost: 0.35 },
   segmentsBytes: { atMost: 1 },
+  /** Beside the time of the upstream. */
+  coldRangeMs: { atMost: 3 },
+  /** Upstream bytes by those of the granules touched, or by what was read. */
+  lazyByGranules: { atMost: 1.1 },
+  lazyByRead: { atMost: 1.1 },
   /** An image by skopeo. */
   coldImageByDirect: { atMost: 1.1 },
   coldImageCpuByPeer: { atMost: 1.2 },

@@ -16,6 +16,7 @@ import { explainMissing, type Command } from './commands.ts';
 import { measureSegments } from './segments.ts';
 import { measureIdleConnections } from './idle-connections.ts';
 import { measureHttps } from './https.ts';
+import { measureLazy } from './lazy.ts';
 import { measureManifestRate } from './manifest-rate.ts';
 import { measureManyClients } from './many-clients.ts';
 import { measurePackageStart } from './package-start.ts';
@@ -74,6 +75,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     isQuick: true,
   },
   segments: { measure: measureSegments, needs: [], peers: [] },
+  lazy: { measure: measureLazy, needs: [], peers: ['docker-registry'] },
   image: {
     measure: measureColdImage,
     needs: ['skopeo'],

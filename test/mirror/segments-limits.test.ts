@@ -1,4 +1,5 @@
 /** Several connections for one blob beside what holds for every request: signed addresses, breaker, quota, cap, disk. */
+import { mock } from 'node:test';
 import test, { type ExecutionContext } from 'ava';
 import type { UpstreamStatus } from '../../src/api/status-api.ts';
 import { Bandwidth } from '../../src/upstream/bandwidth.ts';
@@ -168,12 +169,15 @@ test('pieces cost no pull: with the last one spent a blob still has all its conn
 });
 
 test.serial('all connections of a blob are under one cap', async (t) => {
-  const { take } = Bandwidth.prototype;
-  t.teardown(() => Object.assign(Bandwidth.prototype, { take }));
   const taken = new Map<Bandwidth, number>();
-  Bandwidth.prototype.take = async function (bytes) {
-    taken.set(this, (taken.get(this) ?? 0) + bytes);
-  };
+  const { mock: spy } = mock.method(
+    Bandwidth.prototype,
+    'take',
+    async function (this: Bandwidth, bytes: number) {
+      taken.set(this, (taken.get(this) ?? 0) + bytes);
+    },
+  );
+  t.teardown(() => spy.restore());
   const { registry, blobs, urlOf } = await setUp(t, {
     upstream: { bytesPerSecond: 10 * 1024 * KIB, segments: 4 },
   });
