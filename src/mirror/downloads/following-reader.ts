@@ -187,6 +187,8 @@ export class FollowingReader implements Reader {
   }
 
   async #readDirect(scratch: Buffer): Promise<Buffer> {
+    // All that follows comes from there: the file may have bytes again behind what it lacks.
+    this.#isUnreadable = true;
     const rest = { start: this.#position, end: this.#end };
     this.#direct ??= await this.#download.openDirect(rest, this.#request);
     if (!this.#closed) return this.#direct.read(scratch);
