@@ -55,6 +55,7 @@ for (const range of ['0-99', '1000-1999', '150000-150000', '-1', '299999-', '0-9
     t.deepEqual(await integrityFailures(mirror), { store: 1 });
     const again = await blob(layer, { range: 'bytes=0-99' });
     t.true(again.body.equals(layer.bytes.subarray(0, 100)));
+    t.true((await blob(layer)).body.equals(layer.bytes));
   });
 }
 
