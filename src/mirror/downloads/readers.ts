@@ -94,12 +94,22 @@ export class Readers implements Growing {
     const ingest = this.deposit?.ingest;
     if (ingest?.retain()) {
       const { rangeMs } = source.timing;
-      return new FollowingReader(this, ingest, { range, request, rangeMs });
+      const reader = new FollowingReader(this, ingest, { range, request, rangeMs });
+      if (this.isInParts) await this.#requireFirst(reader);
+      return reader;
     }
     // Its file is closed: it has ended, and the last reader has left, or it is not kept.
     if (this.state === 'failed') throw this.failure as Error;
     const stored = this.state === 'finished' ? await blobs.find(this.digest) : undefined;
     return stored ? stored.open(range) : this.openDirect(range, request);
+  }
+
+  /** Its client has no headers yet, so that it can still be told why a part does not come. */
+  async #requireFirst(reader: FollowingReader): Promise<void> {
+    await reader.ready();
+    if (reader.failure === undefined) return;
+    await reader.close();
+    throw reader.failure as Error;
   }
 
   async openDirect(range: ByteRange, { isWhole, client }: OwnRequest): Promise<Reader> {
