@@ -24,16 +24,19 @@ interface Scene {
 
 async function setUp(
   t: ExecutionContext,
-  options: FakeRegistryOptions & { readonly upstream?: Partial<UpstreamOptions> } = {},
+  options: FakeRegistryOptions & {
+    readonly upstream?: Partial<UpstreamOptions>;
+    readonly turnMs?: number;
+  } = {},
 ): Promise<Scene> {
-  const { upstream, ...rest } = options;
+  const { upstream, turnMs = 60_000, ...rest } = options;
   const registry = await FakeRegistry.start(t, rest);
   const image = buildImage({ seed: t.title, layers: [SIZE, SIZE + 1] });
   registry.addImage('library/app', 'latest', image, { name: 'app' });
   const url = registry.url;
   const mirror = await startMirror(t, {
     upstreams: { 'docker.io': { url, segments: 2, ...upstream } },
-    timing: { dividedBytes: 1024 * KIB, turnMs: 60_000 },
+    timing: { dividedBytes: 1024 * KIB, turnMs },
   });
   await get(`${mirror.url}/v2/library/app/manifests/latest`);
   registry.clear();
@@ -186,4 +189,15 @@ test.serial('all connections of a blob are under one cap', async (t) => {
   t.true((await get(urlOf(blob))).body.equals(blob.bytes));
   t.true(registry.requests.length > 2);
   t.deepEqual([...taken.values()], [SIZE]);
+});
+
+test('a slow connection that has the earliest piece starves no one who reads in order', async (t) => {
+  const { registry, blobs, urlOf } = await setUp(t, { upstream: { segments: 3 }, turnMs: 1_000 });
+  const [blob] = blobs as [Stored];
+  // Bytes come all the time, but next to none.
+  const isSlow = isBehind(HALF);
+  registry.slow(isSlow, { bytesPerSecond: 2 * KIB });
+  t.true((await get(urlOf(blob))).body.equals(blob.bytes));
+  const slow = registry.requests.find(isSlow)!;
+  t.true(slow.bytesSent < 160 * KIB, String(slow.bytesSent));
 });

@@ -5,6 +5,7 @@ import type { Ingest } from '../../store/files/blob-store.ts';
 import type { SharedDemand } from './demand.ts';
 import { Extra } from './extra.ts';
 import type { Filling } from './filling.ts';
+import { ConnectionRates } from './connection-rates.ts';
 import { Growth } from './growth.ts';
 import type { PassageParts } from './passage.ts';
 import { FAR_BYTES } from './range-policy.ts';
@@ -29,6 +30,8 @@ const LARGE_BYTES = 32 * 1024 * 1024;
  */
 const PIECE = { ms: 2_000, share: 1 / 16 } as const;
 const LOOK_MS = 500;
+/** How long the connections are measured beside each other. */
+const RATE_MS = 2_000;
 /** With so many connections broken off beside the first one, that one brings the rest. */
 const MAX_BREAKS = 8;
 
@@ -43,6 +46,7 @@ export class Segments {
   readonly #large: number;
   readonly #extras = new Set<Extra>();
   readonly #growth = new Growth(performance.now());
+  readonly #rates: ConnectionRates;
   #chunks: AsyncGenerator<Buffer, undefined> | undefined;
   #filling: Filling | undefined;
   #wanted = 1;
@@ -54,6 +58,7 @@ export class Segments {
   constructor(parts: SegmentsParts) {
     this.#parts = parts;
     this.#large = parts.source.timing.dividedBytes ?? LARGE_BYTES;
+    this.#rates = new ConnectionRates(parts.source.timing.turnMs ?? RATE_MS);
   }
 
   /**
@@ -103,7 +108,7 @@ export class Segments {
     for (;;) {
       const { value: chunk } = await this.#chunks.next();
       if (!chunk) return;
-      if (await filling.keep(transfer, chunk)) this.#grow(chunk.length);
+      if (await filling.keep(transfer, chunk)) this.#came(transfer, chunk.length);
       if (filling.fault) throw filling.fault.error;
     }
   }
@@ -190,6 +195,11 @@ export class Segments {
     return 1 + this.#extras.size;
   }
 
+  #came(transfer: Transfer, bytes: number): void {
+    this.#rates.came(transfer, bytes);
+    this.#grow(bytes);
+  }
+
   #grow(bytes: number): void {
     const { connections, queue } = this.#parts.source;
     if (!this.#mayGrow || this.#isOver || this.#filling?.fault) return;
@@ -241,7 +251,7 @@ export class Segments {
       for await (const chunk of transfer.chunks()) {
         extra.came();
         if (!(await filling?.keep(transfer, chunk)) || transfer.turn.isRevoked) return;
-        this.#grow(chunk.length);
+        this.#came(transfer, chunk.length);
       }
     } catch (error) {
       this.#judge(error);
@@ -271,9 +281,26 @@ export class Segments {
     if (isForGood && this.#wanted === 1) this.#parts.source.connections.fallBack();
   }
 
+  /** One that is slow is left alone while nobody who reads from the start waits for what it has. */
   #look(): void {
     const now = performance.now();
-    for (const extra of this.#extras) if (extra.isStalled(now)) extra.abort();
+    const slow = this.#rates.look(now, () => this.#answering);
+    const earliest = this.#earliest;
+    for (const extra of this.#extras) {
+      const isInTheWay = extra.transfer === earliest && slow.includes(earliest);
+      if (isInTheWay || extra.isStalled(now)) extra.abort();
+    }
+  }
+
+  get #answering(): Transfer[] {
+    const extras = [...this.#extras].filter(({ hasAnswered }) => hasAnswered);
+    return [this.#parts.transfer, ...extras.map(({ transfer }) => transfer)];
+  }
+
+  /** The connection that brings what a reader from the start waits for. */
+  get #earliest(): Transfer | undefined {
+    const startOf = (transfer: Transfer): number => this.#filling?.of(transfer)?.start ?? Infinity;
+    return this.#answering.toSorted((one, other) => startOf(one) - startOf(other))[0];
   }
 }
 
