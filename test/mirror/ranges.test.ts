@@ -1,4 +1,6 @@
 /** Ranges of a blob that is not here: what each costs its upstream, and what becomes of the bytes. */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { get, open, TruncatedError, type ClientAnswer } from '../helpers/client.ts';
 import { FakeRegistry } from '../helpers/fake-registry.ts';
@@ -293,11 +295,18 @@ test('what an upstream says in place of a range is what the client hears', async
   }
 });
 
-test('a wrong byte in a granule: nothing of the blob stays, and all of it is fetched anew', async (t) => {
+test('a wrong byte in a granule: all of the blob goes into quarantine and is fetched anew', async (t) => {
   const { registry, blob, url, ask, mirror } = await setUp(t);
   registry.corrupt(blob, { at: 3_000_000 });
   t.is((await ask('3000000-3000099')).status, 206);
   await t.throwsAsync(get(url), { instanceOf: TruncatedError });
+  await mirror.idle();
+  const name = `${blob.digest.replace(':', '-')}@docker.io`;
+  t.deepEqual(await readdir(join(mirror.storePath, 'quarantine')), [name]);
+  t.deepEqual(await readdir(join(mirror.storePath, 'ingest')), []);
+  const wrong = await readFile(join(mirror.storePath, 'quarantine', name));
+  t.is(wrong.length, blob.bytes.length);
+  t.false(wrong.equals(blob.bytes));
   registry.clear();
   t.true((await get(url)).body.equals(blob.bytes));
   t.deepEqual(registry.conversation(), [line()]);

@@ -33,6 +33,7 @@ async function createWorld(
     openFiles,
     createFolder: async () => mkdir(join(folder, 'blobs', 'ab'), { recursive: true }),
     claim: { resize: () => undefined, end: () => undefined },
+    putAside: async () => undefined,
     step: noCrashPoint,
   };
   return { bytes, digest, place, openFiles, open: async () => Ingest.open(digest, place) };

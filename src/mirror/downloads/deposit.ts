@@ -122,7 +122,7 @@ export class Deposit implements Disposable {
   }
 
   /** Never rejects. Gives the room back; whoever reads the file goes on. */
-  async abort(options: { keep: boolean }): Promise<void> {
+  async abort(options: Parameters<Ingest['abort']>[0]): Promise<void> {
     await this.ingest.abort(options).catch(() => undefined);
     this[Symbol.dispose]();
   }

@@ -317,9 +317,10 @@ export class Download implements Content, DownloadOutcome {
       await this.#deposit?.abort({ keep: false });
       return;
     }
-    const isEmpty = error instanceof IntegrityError && this.#ingest?.written === 0;
+    const isWrong = error instanceof IntegrityError;
+    const isEmpty = isWrong && this.#ingest?.written === 0;
     this.#end('failed', isEmpty ? this.#badResponse() : error);
-    await this.#deposit?.abort({ keep: !(error instanceof IntegrityError) });
+    await this.#deposit?.abort({ keep: !isWrong, isWrong });
   }
 
   #badResponse(reason = TEXTS.emptyBody(this)): UpstreamError {

@@ -6,6 +6,7 @@ import { readAll } from '../../oci/content.ts';
 import { type Algorithm, type Digest, IntegrityError } from '../../oci/digest.ts';
 import { Arrival } from './arrival.ts';
 import { AsideFiles } from './aside-files.ts';
+import { Examinations } from './examinations.ts';
 import { asideName, Folders, isMissing } from './folders.ts';
 import { Ingest, type FinalPlace } from './ingest.ts';
 import { Pieces } from './pieces.ts';
@@ -79,7 +80,7 @@ export class BlobStore {
     await this.aside.measure();
   }
 
-  /** Puts something that stands in the place of a file or folder of the store into quarantine. */
+  /** Puts into quarantine what is of no use at its place. */
   async putAside(path: string, name: string): Promise<void> {
     await this.folders.requireOwn('quarantine');
     const to = this.folders.asidePath('quarantine', name);
@@ -204,7 +205,8 @@ export class BlobStore {
     const place = await this.#finalPlace(digest, this.folders.asidePath('ingest', name));
     await this.folders.requireOwn('ingest');
     const claim = await this.aside.claim(name);
-    return Ingest.open(digest, { ...place, claim, openFiles: this.openFiles });
+    const putAside = async (path: string) => this.putAside(path, name);
+    return Ingest.open(digest, { ...place, claim, putAside, openFiles: this.openFiles });
   }
 
   async #finalPlace(digest: Digest, partial: string): Promise<FinalPlace> {
@@ -318,33 +320,5 @@ async function replace(from: string, to: string): Promise<void> {
     if (isMissing(error)) throw error;
     await rm(to, { recursive: true, force: true });
     await rename(from, to);
-  }
-}
-
-/** More wait for the next request of a part of theirs. */
-const MAX_WAITING = 1_000;
-
-/** Files of which a part was served unverified: all of each is read, one after the other. */
-class Examinations {
-  readonly #queue = new PQueue({ concurrency: 1 });
-  readonly #waiting = new Set<Digest>();
-  readonly #stop = new AbortController();
-
-  add(blob: StoredBlob): void {
-    const { digest } = blob;
-    const { signal } = this.#stop;
-    if (signal.aborted || this.#waiting.has(digest) || this.#waiting.size >= MAX_WAITING) return;
-    this.#waiting.add(digest);
-    void this.#queue
-      .add(async () => blob.verify(() => signal.throwIfAborted()))
-      // Who asks for it next finds out what is wrong with it.
-      .catch(() => undefined)
-      .finally(() => this.#waiting.delete(digest));
-  }
-
-  /** Ends with the piece that is being read. */
-  async close(): Promise<void> {
-    this.#stop.abort();
-    await this.#queue.onIdle();
   }
 }

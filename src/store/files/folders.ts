@@ -24,7 +24,8 @@ export type Aside = 'ingest' | 'quarantine';
 /**
  * Where the files of a store lie: `blobs/<algorithm>/<first two digits>/<hex>` is complete and
  * verified, `ingest/<algorithm>-<hex>@<upstream>` on its way from there, with `+sparse` behind it and a
- * second file with `+map` where it has holes, `quarantine/<algorithm>-<hex>` was found damaged.
+ * second file with `+map` where it has holes, `quarantine/<algorithm>-<hex>` was found damaged, with
+ * `@<upstream>` where that has sent the bytes and nobody had verified them before.
  */
 export class Folders {
   readonly #path: string;

@@ -39,6 +39,8 @@ export interface FinalPlace {
 export interface IngestPlace extends FinalPlace {
   /** Of the partial file's name, which the ingest ends. */
   readonly claim: Claim;
+  /** Moves the partial file into quarantine, under its own name. */
+  readonly putAside: (path: string) => Promise<void>;
   readonly openFiles: OpenFiles;
 }
 
@@ -221,16 +223,21 @@ export class Ingest {
     return changedAt;
   }
 
-  /** Ends the writing without a blob. The writer's hold on the file ends. */
-  async abort({ keep }: { keep: boolean }): Promise<void> {
+  /**
+   * Ends the writing without a blob. The writer's hold on the file ends. `isWrong`: the bytes are not the
+   * digest's. All of a file with holes goes into quarantine then: parts of it were handed out.
+   */
+  async abort({ keep, isWrong = false }: { keep: boolean; isWrong?: boolean }): Promise<void> {
     const isKept = keep && this.held > 0;
+    const isWhole = this.written === this.size;
     try {
       await this.#caughtUp.catch(() => undefined);
       if (!isKept) {
         // What lies behind a hole nobody will have verified.
         this.#filled = new Intervals([{ start: 0, end: this.written }]);
         await this.#fill?.drop();
-        await unlink(this.#path).catch(ignoreMissing);
+        if (isWrong && isWhole) await this.#place.putAside(this.#path);
+        else await unlink(this.#path).catch(ignoreMissing);
       } else if (this.#fill) {
         await this.#fill.keep();
         // What was only read ages from now on, too.
