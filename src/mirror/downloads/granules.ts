@@ -19,6 +19,8 @@ export interface GranulesParts {
   readonly answered: (start: number) => void;
   /** Told when a wish fails. */
   readonly failed: () => void;
+  /** Nobody wants the rest: what nobody waits for may end. */
+  readonly isAlone: () => boolean;
 }
 
 /** Of one blob at a time; others wait, and take a place each of those that the upstream has. */
@@ -39,7 +41,7 @@ interface Flight {
 /**
  * Ranges of a blob that are fetched for who reads them, in granules, each once whoever asks for it: what is
  * missing, and on its way in no other manner, is asked for in as few ranges as possible. A range that nobody
- * waits for any more ends, unless little of it is left.
+ * waits for any more ends, unless little of it is left or all of the blob is wanted.
  */
 export class Granules {
   readonly #parts: GranulesParts;
@@ -91,6 +93,7 @@ export class Granules {
 
   #leave(wish: OneWish): void {
     this.#wishes.delete(wish);
+    if (!this.#parts.isAlone()) return;
     const others = [...this.#wishes];
     for (const { transfer, range, abort } of this.#flights) {
       const { start = 0, end = 0 } = this.#parts.filling.of(transfer) ?? {};

@@ -32,8 +32,8 @@ export class Parts {
   /** Nobody wants the rest. */
   isAlone = false;
   #granules: Granules | undefined;
-  /** Of who asked first, until there is a reader. */
-  #opening: Wish | undefined;
+  /** Of those who asked first, whose readers come later, until they leave. */
+  readonly #opening = new Map<DownloadDemand, Wish>();
   #wereHere = false;
   #hasBegun = false;
 
@@ -53,15 +53,12 @@ export class Parts {
   /** `undefined` where the upstream sends no ranges. */
   want(ranges: readonly ByteRange[], size: number): Wish | undefined {
     if (!this.#options.source.ranges.honoursRanges) return undefined;
-    const wish = this.#open(size).want(ranges);
     this.#hasBegun = true;
-    this.#opening?.[Symbol.dispose]();
-    this.#opening = undefined;
-    return wish;
+    return this.#open(size).want(ranges);
   }
 
   #open(size: number): Granules {
-    this.#granules ??= new Granules({ ...this.#options, size });
+    this.#granules ??= new Granules({ ...this.#options, size, isAlone: () => this.isAlone });
     return this.#granules;
   }
 
@@ -88,7 +85,7 @@ export class Parts {
     this.isAlone = true;
     this.#options.sized(size);
     if (this.#wereHere) return size;
-    this.#opening = granules.want(asked);
+    this.#wantFirst(granules, size);
     try {
       if (!(await granules.hasAnswered)) return 'absent';
     } catch (error) {
@@ -102,7 +99,11 @@ export class Parts {
   /** Until all of it is wanted, all of it is here, or nobody wants any of it. */
   async run(size: number): Promise<'whole' | 'complete' | 'left'> {
     const { demand, filling, deposit, source } = this.#options;
-    using _ = demand.watch(() => filling.wake());
+    using _ = demand.watch(() => {
+      this.#dropLeft();
+      filling.wake();
+    });
+    this.#dropLeft();
     const wake = (): void => filling.wake();
     demand.signal.addEventListener('abort', wake);
     let timer: NodeJS.Timeout | undefined;
@@ -121,7 +122,6 @@ export class Parts {
         const idleMs = source.timing.idleMs ?? IDLE_MS;
         if (now - idleSince >= idleMs) return 'left';
         clearTimeout(timer);
-        if (demand.isAbandoned) this.#opening?.[Symbol.dispose]();
         if (isIdle) timer = setTimeout(wake, idleSince + idleMs - now + 1).unref();
         await changed;
       }
@@ -129,6 +129,24 @@ export class Parts {
       this.isAlone = false;
       clearTimeout(timer);
       demand.signal.removeEventListener('abort', wake);
+    }
+  }
+
+  /** Each by itself: one may leave before the others. */
+  #wantFirst(granules: Granules, size: number): void {
+    const { demand, source } = this.#options;
+    for (const asker of demand.askers) {
+      const ranges = source.ranges.partsOf(asker.ranges, size);
+      if (ranges) this.#opening.set(asker, granules.want(ranges));
+    }
+  }
+
+  #dropLeft(): void {
+    const askers = new Set(this.#options.demand.askers);
+    for (const [asker, wish] of this.#opening) {
+      if (askers.has(asker)) continue;
+      this.#opening.delete(asker);
+      wish[Symbol.dispose]();
     }
   }
 
