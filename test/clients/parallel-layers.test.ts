@@ -1,57 +1,35 @@
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatImage } from '../e2e/client.ts';
 import { Containerd } from '../e2e/containerd.ts';
 import { NATIVE_ARCHITECTURE } from '../e2e/image-layout.ts';
+import { MeteredRegistry } from '../e2e/metered-registry.ts';
 import { Mirror } from '../e2e/mirror.ts';
 import { Netns } from '../e2e/netns.ts';
-import { Registry } from '../e2e/registry.ts';
 import { suite } from '../e2e/suite.ts';
 import { toolPath } from './tools.ts';
 
 const run = suite('containerd 2 with parallel layers');
 const MIB = 1024 * 1024;
-const PROXY = join(import.meta.dirname, '..', 'e2e', 'metering-proxy.ts');
 const CHUNK = 4 * MIB;
 /** Of a connection to the registry, bytes a second. */
 const RATE = 10 * MIB;
 const NAME = { registry: 'docker.io', repository: 'library/app', reference: '1' };
 
-interface Metered {
-  readonly path: string;
-  readonly range?: string;
-  readonly bytes: number;
-}
-
 interface Site {
   readonly netns: Netns;
   readonly mirror: Mirror;
   /** What the registry has sent of the layer since the last call. */
-  readonly take: () => Promise<Metered[]>;
+  readonly take: () => ReturnType<MeteredRegistry['take']>;
   /** Of the layer. */
   readonly size: number;
 }
 
 /** A registry with an image of one large layer, and the mirror before it. */
 async function startSite(ranges: 'auto' | 'sparse', netns: Netns): Promise<Site> {
-  const registry = await Registry.start(netns, {
-    name: 'registry',
-    port: 5001,
-    data: join(netns.directory, 'registry'),
-  });
-  const log = join(netns.directory, 'metered.log');
-  await writeFile(log, '');
-  const proxy = await netns.start(
-    'proxy',
-    process.execPath,
-    PROXY,
-    '5000',
-    '5001',
-    log,
-    String(RATE),
-  );
-  await netns.listening(proxy, 5000);
+  const metered = await MeteredRegistry.start(netns, RATE);
+  const { registry, url } = metered;
   const layout = join(netns.directory, 'image');
   await netns.run('umoci', 'init', '--layout', layout);
   const image = ['--image', `${layout}:1`];
@@ -66,15 +44,9 @@ async function startSite(ranges: 'auto' | 'sparse', netns: Netns): Promise<Site>
     layers: [{ digest: string; size: number }];
   };
   const [layer] = manifest.layers;
-  const upstreams = { 'docker.io': { url: 'http://127.0.0.1:5000', ranges } };
+  const upstreams = { 'docker.io': { url, ranges } };
   const mirror = await Mirror.start(netns, { upstreams });
-  let taken = 0;
-  const take = async (): Promise<Metered[]> => {
-    const lines = (await readFile(log, 'utf8')).split('\n').slice(0, -1);
-    const fresh = lines.slice(taken).map((line) => JSON.parse(line) as Metered);
-    taken = lines.length;
-    return fresh.filter(({ path }) => path.includes(layer.digest));
-  };
+  const take: Site['take'] = async () => metered.take(layer.digest);
   return { netns, mirror, take, size: layer.size };
 }
 
