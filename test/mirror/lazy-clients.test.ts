@@ -165,61 +165,68 @@ function isAskedOnce(t: ExecutionContext, { registry, blob }: Scene, cut: number
   t.is(registry.bytesSent, blob.size + behind);
 }
 
-test('stargz: chunks of 50,000 bytes, several in one request, then all the others behind them', async (t) => {
-  const scene = await setUp(t, 20 * MIB + 12_345);
-  const { registry, blob, node } = scene;
-  const resolve: ByteRange = { start: 0, end: 2 };
-  const chunks = pieces(blob.size, 50_000);
-  const of = (...numbers: number[]): ByteRange[] => numbers.map((at) => chunks[at]!);
-  const footer = of(chunks.length - 1);
-  const reads = [of(0, 2, 4), of(100, 103, 110, 250), of(251)];
-  const start = async (): Promise<void> => {
+// One after the other: each moves tens of MiB, and waits for some of it.
+test.serial(
+  'stargz: chunks of 50,000 bytes, several in one request, then all the others behind them',
+  async (t) => {
+    const scene = await setUp(t, 20 * MIB + 12_345);
+    const { registry, blob, node } = scene;
+    const resolve: ByteRange = { start: 0, end: 2 };
+    const chunks = pieces(blob.size, 50_000);
+    const of = (...numbers: number[]): ByteRange[] => numbers.map((at) => chunks[at]!);
+    const footer = of(chunks.length - 1);
+    const reads = [of(0, 2, 4), of(100, 103, 110, 250), of(251)];
+    const start = async (): Promise<void> => {
+      await node.ask(resolve);
+      await node.ask(...footer);
+      for (const read of reads) await node.ask(...read);
+    };
+
     await node.ask(resolve);
-    await node.ask(...footer);
-    for (const read of reads) await node.ask(...read);
-  };
-
-  await node.ask(resolve);
-  t.is(registry.bytesSent, GRANULE);
-  await start();
-  const read = [resolve, ...footer, ...reads.flat()];
-  t.is(registry.bytesSent, touched(read, blob.size));
-  const { length } = registry.requests;
-  // The look whether it is still there, and another node.
-  await node.ask(resolve);
-  await start();
-  t.is(registry.requests.length, length);
-
-  const rest = chunks.filter((chunk) => !read.includes(chunk));
-  const behind = pieces(rest.length, 40).map(({ start: from, end }) => rest.slice(from, end));
-  const fetchRest = async (): Promise<void> => atOnce(2, behind, async (all) => node.ask(...all));
-  await fetchRest();
-  t.is(registry.bytesSent, blob.size);
-  await isKept(t, scene, async () => {
+    t.is(registry.bytesSent, GRANULE);
     await start();
+    const read = [resolve, ...footer, ...reads.flat()];
+    t.is(registry.bytesSent, touched(read, blob.size));
+    const { length } = registry.requests;
+    // The look whether it is still there, and another node.
+    await node.ask(resolve);
+    await start();
+    t.is(registry.requests.length, length);
+
+    const rest = chunks.filter((chunk) => !read.includes(chunk));
+    const behind = pieces(rest.length, 40).map(({ start: from, end }) => rest.slice(from, end));
+    const fetchRest = async (): Promise<void> => atOnce(2, behind, async (all) => node.ask(...all));
     await fetchRest();
-  });
-});
+    t.is(registry.bytesSent, blob.size);
+    await isKept(t, scene, async () => {
+      await start();
+      await fetchRest();
+    });
+  },
+);
 
-test('SOCI: spans of about 4 MiB as they are read, then all the others one by one', async (t) => {
-  const scene = await setUp(t, 30 * MIB + 777);
-  const { registry, blob, node } = scene;
-  // Their ends are where the compressed bytes happen to end.
-  const spans = pieces(blob.size, 4 * MIB - 100_001);
-  const read = [5, 0, 2].map((at) => spans[at]!);
-  for (const span of read) await node.ask(span);
-  t.is(registry.bytesSent, touched(read, blob.size));
-  const { length } = registry.requests;
-  for (const span of read) await node.ask(span);
-  t.is(registry.requests.length, length);
-  for (const span of spans) await node.ask(span);
-  t.is(registry.bytesSent, blob.size);
-  await isKept(t, scene, async () => {
+test.serial(
+  'SOCI: spans of about 4 MiB as they are read, then all the others one by one',
+  async (t) => {
+    const scene = await setUp(t, 30 * MIB + 777);
+    const { registry, blob, node } = scene;
+    // Their ends are where the compressed bytes happen to end.
+    const spans = pieces(blob.size, 4 * MIB - 100_001);
+    const read = [5, 0, 2].map((at) => spans[at]!);
+    for (const span of read) await node.ask(span);
+    t.is(registry.bytesSent, touched(read, blob.size));
+    const { length } = registry.requests;
+    for (const span of read) await node.ask(span);
+    t.is(registry.requests.length, length);
     for (const span of spans) await node.ask(span);
-  });
-});
+    t.is(registry.bytesSent, blob.size);
+    await isKept(t, scene, async () => {
+      for (const span of spans) await node.ask(span);
+    });
+  },
+);
 
-test('SOCI parallel pull: all ranges of 8 MiB at once cost the layer once', async (t) => {
+test.serial('SOCI parallel pull: all ranges of 8 MiB at once cost the layer once', async (t) => {
   const scene = await setUp(t, 64 * MIB + 1);
   const ranges = pieces(scene.blob.size, 8 * MIB);
   const pull = async (): Promise<void> =>
@@ -230,40 +237,46 @@ test('SOCI parallel pull: all ranges of 8 MiB at once cost the layer once', asyn
 });
 
 for (const mib of [10, 16]) {
-  test(`SOCI parallel pull: ranges of ${mib} MiB bring the whole, each byte asked for once`, async (t) => {
-    const scene = await setUp(t, 64 * MIB + 1);
-    const { registry, blob, node } = scene;
-    const ranges = pieces(blob.size, mib * MIB);
-    const pull = async (): Promise<void> =>
-      atOnce(ranges.length, ranges, async (range) => node.ask(range));
-    const gate = registry.hold(blob, { after: 1_000 });
-    const pulled = pull();
-    // The first one waits for the transfer from the start, the last one for the digest.
-    await until('the others', () => node.served === ranges.length - 2);
-    gate.open();
-    await pulled;
-    isAskedOnce(t, scene, mib * MIB);
-    await isKept(t, scene, pull);
-  });
+  test.serial(
+    `SOCI parallel pull: ranges of ${mib} MiB bring the whole, each byte asked for once`,
+    async (t) => {
+      const scene = await setUp(t, 40 * MIB + 1);
+      const { registry, blob, node } = scene;
+      const ranges = pieces(blob.size, mib * MIB);
+      const pull = async (): Promise<void> =>
+        atOnce(ranges.length, ranges, async (range) => node.ask(range));
+      const gate = registry.hold(blob, { after: 1_000 });
+      const pulled = pull();
+      // The first one waits for the transfer from the start, the last one for the digest.
+      await until('the others', () => node.served === ranges.length - 2);
+      gate.open();
+      await pulled;
+      isAskedOnce(t, scene, mib * MIB);
+      await isKept(t, scene, pull);
+    },
+  );
 }
 
-test('containerd: 8 open ranges at once, each left after 4 MiB, bring the whole, each byte asked for once', async (t) => {
-  const scene = await setUp(t, 50 * MIB + 5);
-  const { registry, blob, node } = scene;
-  const chunks = pieces(blob.size, 4 * MIB);
-  const pull = async (): Promise<void> =>
-    atOnce(8, chunks, async (chunk) => node.read(chunk, { isRanged: true }));
-  const gate = registry.hold(blob, { after: 1_000 });
-  const pulled = pull();
-  // The first three wait for the transfer from the start, the last one for the digest.
-  await until('the others', () => node.served === chunks.length - 4);
-  gate.open();
-  await pulled;
-  isAskedOnce(t, scene, 12 * MIB);
-  await isKept(t, scene, pull);
-});
+test.serial(
+  'containerd: 8 open ranges at once, each left after 4 MiB, bring the whole, each byte asked for once',
+  async (t) => {
+    const scene = await setUp(t, 50 * MIB + 5);
+    const { registry, blob, node } = scene;
+    const chunks = pieces(blob.size, 4 * MIB);
+    const pull = async (): Promise<void> =>
+      atOnce(8, chunks, async (chunk) => node.read(chunk, { isRanged: true }));
+    const gate = registry.hold(blob, { after: 1_000 });
+    const pulled = pull();
+    // The first three wait for the transfer from the start, the last one for the digest.
+    await until('the others', () => node.served === chunks.length - 4);
+    gate.open();
+    await pulled;
+    isAskedOnce(t, scene, 12 * MIB);
+    await isKept(t, scene, pull);
+  },
+);
 
-test('nydusd: chunks of 1 MiB by 8 threads', async (t) => {
+test.serial('nydusd: chunks of 1 MiB by 8 threads', async (t) => {
   const scene = await setUp(t, 40 * MIB);
   const { registry, blob, node } = scene;
   const chunks = pieces(blob.size, MIB);
@@ -281,14 +294,17 @@ test('nydusd: chunks of 1 MiB by 8 threads', async (t) => {
   await isKept(t, scene, prefetch);
 });
 
-test('nydusd as a stream: all of it without a Range, left soon, then from there on', async (t) => {
-  const scene = await setUp(t, 24 * MIB);
-  const stream = async (): Promise<void> => {
-    for (const part of pieces(scene.blob.size, 5 * MIB))
-      await scene.node.read(part, { isRanged: false });
-  };
-  await stream();
-  await scene.mirror.idle();
-  t.is(scene.registry.bytesSent, scene.blob.size);
-  await isKept(t, scene, stream);
-});
+test.serial(
+  'nydusd as a stream: all of it without a Range, left soon, then from there on',
+  async (t) => {
+    const scene = await setUp(t, 24 * MIB);
+    const stream = async (): Promise<void> => {
+      for (const part of pieces(scene.blob.size, 5 * MIB))
+        await scene.node.read(part, { isRanged: false });
+    };
+    await stream();
+    await scene.mirror.idle();
+    t.is(scene.registry.bytesSent, scene.blob.size);
+    await isKept(t, scene, stream);
+  },
+);
