@@ -43,11 +43,6 @@ export class GoneTags {
     this.#parts = parts;
   }
 
-  async has(target: Target, tag: Tag): Promise<boolean> {
-    const record = await this.#parts.catalog.findTag(target, tag);
-    return record?.goneAt !== undefined && !this.isKept(target, tag, record.digest);
-  }
-
   /** Whether a pin keeps what the tag means here, whatever the upstream removes. */
   isKept(target: Target, tag: Tag, digest: Digest): boolean {
     const pins = this.#parts.pins.of({ target, digest, tags: [tag] });

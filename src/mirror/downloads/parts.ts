@@ -23,9 +23,6 @@ export interface PartsOptions {
   readonly failed: () => void;
 }
 
-/** How long what nobody asks for stays open: lazy clients come back. */
-const IDLE_MS = 10_000;
-
 /** The parts of a blob that are wanted without the rest, as long as that is so. */
 export class Parts {
   readonly #options: PartsOptions;
@@ -105,10 +102,10 @@ export class Parts {
     });
     this.#dropLeft();
     const wake = (): void => filling.wake();
+    using idle = source.ranges.idle.watch(wake, source.timing.idleMs);
     demand.signal.addEventListener('abort', wake);
-    let timer: NodeJS.Timeout | undefined;
     try {
-      for (let idleSince = Infinity; ;) {
+      for (;;) {
         const { changed } = filling;
         if (filling.fault) throw filling.fault.error;
         demand.signal.throwIfAborted();
@@ -116,18 +113,11 @@ export class Parts {
         if (held >= size) return 'complete';
         const isWanted = this.#asked(size) === undefined || source.ranges.isEnough(held, size);
         if (isWanted && filling.free({ start: 0, end: size }).length > 0) return 'whole';
-        const now = performance.now();
-        const isIdle = demand.isAbandoned && !filling.isBusy;
-        idleSince = isIdle ? Math.min(idleSince, now) : Infinity;
-        const idleMs = source.timing.idleMs ?? IDLE_MS;
-        if (now - idleSince >= idleMs) return 'left';
-        clearTimeout(timer);
-        if (isIdle) timer = setTimeout(wake, idleSince + idleMs - now + 1).unref();
+        if (idle.isOver(demand.isAbandoned && !filling.isBusy)) return 'left';
         await changed;
       }
     } finally {
       this.isAlone = false;
-      clearTimeout(timer);
       demand.signal.removeEventListener('abort', wake);
     }
   }

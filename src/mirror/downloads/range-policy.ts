@@ -1,5 +1,6 @@
 import type { ByteRange } from '../../oci/content.ts';
 import type { RangesMode } from '../../config/config.ts';
+import { IdleParts } from './idle-parts.ts';
 
 /** What a client asks for of a blob. */
 export interface AskedRanges {
@@ -25,6 +26,7 @@ const REFUSED_MS = 10 * 60_000;
 
 /** What a range of a cold blob fetches from an upstream, from the configuration and from how it answers. */
 export class RangePolicy {
+  readonly idle = new IdleParts();
   #mode: RangesMode = 'whole';
   #isHydrated = false;
   #refusedUntil = -Infinity;

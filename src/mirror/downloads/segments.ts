@@ -8,7 +8,6 @@ import type { Filling } from './filling.ts';
 import { ConnectionRates } from './connection-rates.ts';
 import { Growth } from './growth.ts';
 import type { PassageParts } from './passage.ts';
-import { FAR_BYTES } from './range-policy.ts';
 import type { Transfer } from './transfer.ts';
 import type { TransferSource } from './transfer-source.ts';
 
@@ -113,12 +112,12 @@ export class Segments {
     }
   }
 
-  /** Leaves what lies from this position on to others, where that is far behind what comes. */
+  /** Leaves what lies from this position on to others, but for what has come that far already. */
   makeWay(position: number): void {
     const { transfer: first } = this.#parts;
     for (const transfer of [first, ...[...this.#extras].map((each) => each.transfer)]) {
       const { start = position, end = position } = this.#filling?.of(transfer) ?? {};
-      if (end <= position || position - start < FAR_BYTES) continue;
+      if (end <= position || start >= position) continue;
       if (transfer === first) transfer.follow(async () => this.#next());
       transfer.shorten(position);
       this.#filling?.note(transfer, { start, end: position });
