@@ -309,7 +309,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
     'src/upstream',
     'src/mirror',
     'src/access',
-    'src/admission/vulnerabilities',
+    'src/admission',
     'sync',
   ],
 };

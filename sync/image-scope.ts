@@ -1,7 +1,7 @@
 import type { SyncProblem } from '../src/api/sync-api.ts';
 import { isGlob } from '../src/config/glob.ts';
 import type { SyncRule } from '../src/config/sync-rule-schema.ts';
-import { RegistryError } from '../src/oci/errors.ts';
+import { badRequest, type RegistryError } from '../src/oci/errors.ts';
 import { formatTarget, parseImageName, splitTarget } from '../src/oci/reference.ts';
 import { mayMatch } from './tag-selector.ts';
 import { TEXTS } from './texts.ts';
@@ -85,6 +85,5 @@ function narrowTo(name: string, rules: readonly SyncRule[]): SyncRule[] {
 
 function refuse(message: string): RegistryError {
   // Which tells it from what is wrong with a lock.
-  const detail = { about: 'images' };
-  return new RegistryError('UNSUPPORTED', { status: 400, message, detail });
+  return badRequest(message, { detail: { about: 'images' } });
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { SyncConfig } from '../src/config/sync-schema.ts';
 import type { SyncLock } from '../src/api/sync-api.ts';
 import { isDigest } from '../src/oci/digest.ts';
-import { RegistryError } from '../src/oci/errors.ts';
+import { badRequest } from '../src/oci/errors.ts';
 import { isTag, isTargetName, splitTarget } from '../src/oci/reference.ts';
 import { mayMatch } from './tag-selector.ts';
 import { describeImage, imageKey, joinWanted, wantedBy, type WantedImage } from './wanted-image.ts';
@@ -28,19 +28,19 @@ export function formatLock(
  */
 export function readLock(config: SyncConfig, document: unknown, now: number): WantedImage[] {
   const lock = asLock(document);
-  if (lock.rules !== fingerprint(config)) throw refuse(TEXTS.lockOfOtherRules);
+  if (lock.rules !== fingerprint(config)) throw badRequest(TEXTS.lockOfOtherRules);
   return lock.images.map(({ image: written, tag, digest, rule: path }, position) => {
     const rule = config.rules.find((known) => known.path === path);
     const place = `lock.images[${position}]`;
-    if (!rule) throw refuse(TEXTS.lockRule({ place, path }));
+    if (!rule) throw badRequest(TEXTS.lockRule({ place, path }));
     // Hosts know no capitals; repositories have none.
     const image = written.replace(/^[^/]*/, (host) => host.toLowerCase());
-    if (!isTargetName(image)) throw refuse(adviseOnImage(place, image));
-    if (!isDigest(digest)) throw refuse(TEXTS.lockDigest({ place, digest }));
-    if (tag !== undefined && !isTag(tag)) throw refuse(TEXTS.lockTag({ place, tag }));
+    if (!isTargetName(image)) throw badRequest(adviseOnImage(place, image));
+    if (!isDigest(digest)) throw badRequest(TEXTS.lockDigest({ place, digest }));
+    if (tag !== undefined && !isTag(tag)) throw badRequest(TEXTS.lockTag({ place, tag }));
     const found = { target: splitTarget(image), ...(tag !== undefined && { tag }), digest };
     if (!mayMatch(rule, found)) {
-      throw refuse(TEXTS.lockSelects({ place, path, image: imageKey(found) }));
+      throw badRequest(TEXTS.lockSelects({ place, path, image: imageKey(found) }));
     }
     const checkedAt = Math.min(now, Date.parse(lock.createdAt));
     // The lock names one rule; others may want more platforms of the same image.
@@ -53,14 +53,14 @@ export function readLock(config: SyncConfig, document: unknown, now: number): Wa
 
 function asLock(document: unknown): SyncLock {
   const { version, rules, createdAt, images } = (document ?? {}) as Partial<SyncLock>;
-  if (version !== 1) throw refuse(TEXTS.lockVersion);
+  if (version !== 1) throw badRequest(TEXTS.lockVersion);
   const isSound =
     typeof rules === 'string' &&
     typeof createdAt === 'string' &&
     !Number.isNaN(Date.parse(createdAt)) &&
     Array.isArray(images) &&
     images.every((entry) => typeof entry?.image === 'string');
-  if (!isSound) throw refuse(TEXTS.lockDamaged);
+  if (!isSound) throw badRequest(TEXTS.lockDamaged);
   return { version, rules, createdAt, images };
 }
 
@@ -68,10 +68,6 @@ function adviseOnImage(place: string, image: string): string {
   const right = image.toLowerCase();
   const advice = isTargetName(right) ? TEXTS.lockWrite({ image: right }) : '';
   return `${TEXTS.lockImage({ place, image })}${advice}`;
-}
-
-function refuse(message: string): RegistryError {
-  return new RegistryError('UNSUPPORTED', { status: 400, message });
 }
 
 /** A digest of the rules: two configurations with the same one select the same images. */

@@ -1,9 +1,9 @@
 import { isGlob } from '../src/config/glob.ts';
+import type { ResolvedImage } from '../src/mirror/addressing.ts';
 import { isDigest } from '../src/oci/digest.ts';
-import { RegistryError } from '../src/oci/errors.ts';
+import { badRequest, RegistryError } from '../src/oci/errors.ts';
 import { DEFAULT_TAG, itemKey } from '../src/oci/reference.ts';
 import { TEXTS } from './texts.ts';
-import type { NamedImage } from './warm.ts';
 
 /**
  * Images that somebody named, each once; without a tag and a digest it is `latest`. Throws a
@@ -11,9 +11,9 @@ import type { NamedImage } from './warm.ts';
  */
 export function readNamedImages(
   images: readonly string[],
-  resolve: (image: string) => NamedImage,
-): NamedImage[] {
-  const named = new Map<string, NamedImage>();
+  resolve: (image: string) => ResolvedImage,
+): ResolvedImage[] {
+  const named = new Map<string, ResolvedImage>();
   const problems: RegistryError[] = [];
   for (const image of images) {
     try {
@@ -31,10 +31,10 @@ export function readNamedImages(
   throw new RegistryError(first.code, { status: first.status, message, cause: first });
 }
 
-function readOne(image: string, resolve: (image: string) => NamedImage): NamedImage {
+function readOne(image: string, resolve: (image: string) => ResolvedImage): ResolvedImage {
   if (isGlob(image) || isDigest(image)) {
     const message = TEXTS.notOneImage({ image: JSON.stringify(image.slice(0, 255)) });
-    throw new RegistryError('UNSUPPORTED', { status: 400, message });
+    throw badRequest(message);
   }
   const { target, tag, digest } = resolve(image);
   return { target, ...(digest ? { digest } : { tag: tag ?? DEFAULT_TAG }) };

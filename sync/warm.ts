@@ -1,7 +1,8 @@
 import PQueue from 'p-queue';
 import type { WarmedImage, WarmProgress, WarmReport, WarmWish } from '../src/api/warm-api.ts';
+import type { ResolvedImage } from '../src/mirror/addressing.ts';
 import type { Digest } from '../src/oci/digest.ts';
-import { formatImageName, formatTarget, type Tag, type Target } from '../src/oci/reference.ts';
+import { formatImageName, formatTarget } from '../src/oci/reference.ts';
 import { examine, Searches } from './examination.ts';
 import { fetchImage } from './image-fetch.ts';
 import { describeWithheld, findImageFiles } from './image-files.ts';
@@ -16,13 +17,6 @@ export type WarmParts = Pick<
   SyncParts,
   'prefetcher' | 'catalog' | 'blobs' | 'refusal' | 'isJudged' | 'timer' | 'log'
 >;
-
-/** An image as it was asked for: a digest decides when there is a tag too. */
-export interface NamedImage {
-  readonly target: Target;
-  readonly tag?: Tag;
-  readonly digest?: Digest;
-}
 
 /** What became of one image so far. */
 interface Outcome {
@@ -45,7 +39,7 @@ const FILES_AT_A_TIME = 3;
 export class Warm {
   readonly #parts: WarmParts;
   readonly #wish: Omit<WarmWish, 'images'>;
-  readonly #outcomes: ReadonlyMap<NamedImage, Outcome>;
+  readonly #outcomes: ReadonlyMap<ResolvedImage, Outcome>;
   readonly #startedAt: number;
   /** On the steady clock. */
   readonly #until: number;
@@ -59,7 +53,7 @@ export class Warm {
   /** Never rejects. */
   readonly ended: Promise<WarmReport>;
 
-  constructor(parts: WarmParts, images: readonly NamedImage[], wish: Omit<WarmWish, 'images'>) {
+  constructor(parts: WarmParts, images: readonly ResolvedImage[], wish: Omit<WarmWish, 'images'>) {
     const { timer } = parts;
     this.#parts = parts;
     this.#wish = wish;
@@ -109,7 +103,7 @@ export class Warm {
   }
 
   /** Those of one upstream, so that a slow one takes the places of no other. */
-  async #bringAll(images: readonly NamedImage[]): Promise<void> {
+  async #bringAll(images: readonly ResolvedImage[]): Promise<void> {
     const retries = { ...this.#parts, signal: this.#abort.signal, until: this.#until };
     const asking = new Retries({ ...retries, faults: PASSING_ANSWERS });
     const fetching = new Retries({ ...retries, faults: PASSING_FAULTS });
@@ -125,7 +119,7 @@ export class Warm {
   }
 
   /** Never rejects. */
-  async #bring(image: NamedImage, by: { asking: Retries; fetching: Retries }): Promise<void> {
+  async #bring(image: ResolvedImage, by: { asking: Retries; fetching: Retries }): Promise<void> {
     const { signal } = this.#abort;
     const outcome = this.#outcomes.get(image) ?? {};
     const trying = async <Value>(retries: Retries, work: () => Promise<Value>): Promise<Value> =>
@@ -148,14 +142,14 @@ export class Warm {
     if (outcome.isOver) this.#progress.ended(outcome.isReady === true);
   }
 
-  async #resolve({ target, tag, digest }: NamedImage): Promise<Digest> {
+  async #resolve({ target, tag, digest }: ResolvedImage): Promise<Digest> {
     const meant = digest ?? (tag && (await this.#parts.prefetcher.resolve(target, tag)));
     if (!meant) throw new Error(TEXTS.noTag);
     return meant;
   }
 
   async #fetch(
-    { target, tag, digest }: NamedImage & { readonly digest: Digest },
+    { target, tag, digest }: ResolvedImage & { readonly digest: Digest },
     by: { asking: Retries; fetching: Retries },
     trying: <Value>(retries: Retries, work: () => Promise<Value>) => Promise<Value>,
   ): Promise<void> {
@@ -184,7 +178,7 @@ export class Warm {
     if (refused !== undefined) throw new Error(refused);
   }
 
-  async #describe(image: NamedImage): Promise<WarmedImage> {
+  async #describe(image: ResolvedImage): Promise<WarmedImage> {
     const { digest, isOver, isReady, failure } = this.#outcomes.get(image) ?? {};
     const node = digest && { target: image.target, digest };
     const wants = { platforms: this.#wish.platforms, referrers: true };

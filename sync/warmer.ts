@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { WarmApi, WarmReport, WarmState, WarmWish } from '../src/api/warm-api.ts';
+import type { ResolvedImage } from '../src/mirror/addressing.ts';
 import { RegistryError } from '../src/oci/errors.ts';
 import { readNamedImages } from './named-images.ts';
 import { REAL_TIMER, type Timer } from './schedule.ts';
 import { TEXTS } from './texts.ts';
-import { Warm, type NamedImage, type WarmParts } from './warm.ts';
+import { Warm, type WarmParts } from './warm.ts';
 
 export interface WarmerParts extends Omit<WarmParts, 'timer'> {
   /** Throws a `RegistryError` for what is no image of this mirror. */
-  readonly resolve: (image: string) => NamedImage;
+  readonly resolve: (image: string) => ResolvedImage;
   readonly timer?: Timer;
   /** The mirror is set never to dial. */
   readonly isOffline: boolean;

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { ParsedUrlQuery } from 'node:querystring';
 import type { Context } from 'koa';
-import { RegistryError } from '../oci/errors.ts';
+import { badRequest, RegistryError } from '../oci/errors.ts';
 import { TEXTS } from './texts.ts';
 
 const MAX_BODY_BYTES = 2 ** 20;
@@ -48,7 +48,7 @@ export class AdminInput {
     requireJson(request);
     const body = parseBody(await readBody(request, maxBytes));
     if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-      throw invalid(TEXTS.bodyNoObject({ names: listOf(names) }));
+      throw badRequest(TEXTS.bodyNoObject({ names: listOf(names) }));
     }
     const input = new AdminInput(Object.entries(body), names, false);
     AdminInput.#read.set(request, input);
@@ -58,7 +58,7 @@ export class AdminInput {
   constructor(values: [string, unknown][], names: readonly string[], isText: boolean) {
     for (const [name] of values) {
       if (names.includes(name)) continue;
-      throw invalid(TEXTS.unknownName({ name: show(name), names: listOf(names) }));
+      throw badRequest(TEXTS.unknownName({ name: show(name), names: listOf(names) }));
     }
     this.#values = new Map(values);
     this.#isText = isText;
@@ -66,7 +66,7 @@ export class AdminInput {
 
   text(name: string): string {
     const text = this.optionalText(name);
-    if (text === undefined) throw invalid(TEXTS.missing({ name }));
+    if (text === undefined) throw badRequest(TEXTS.missing({ name }));
     return text;
   }
 
@@ -74,7 +74,7 @@ export class AdminInput {
     const value = this.#values.get(name);
     if (value === undefined) return undefined;
     if (typeof value === 'string' && value.trim() !== '') return value;
-    throw invalid(TEXTS.noText({ name, found: show(value) }));
+    throw badRequest(TEXTS.noText({ name, found: show(value) }));
   }
 
   texts(name: string): readonly string[] {
@@ -83,7 +83,7 @@ export class AdminInput {
     const wrong = isList ? value.findIndex((item) => typeof item !== 'string') : -1;
     if (isList && wrong === -1) return value as string[];
     const found = isList ? TEXTS.listWith({ item: show(value[wrong]) }) : show(value);
-    throw invalid(TEXTS.noTexts({ name, found }));
+    throw badRequest(TEXTS.noTexts({ name, found }));
   }
 
   /** Of a query: every value of a name that may stand there several times. */
@@ -92,7 +92,7 @@ export class AdminInput {
     const values = Array.isArray(value) ? (value as unknown[]) : [value];
     const isSound = values.every((each) => typeof each === 'string' && each.trim() !== '');
     if (isSound) return values as string[];
-    throw invalid(TEXTS.noText({ name, found: show(value) }));
+    throw badRequest(TEXTS.noText({ name, found: show(value) }));
   }
 
   optionalTexts(name: string): readonly string[] | undefined {
@@ -107,7 +107,7 @@ export class AdminInput {
     if (value === undefined) return undefined;
     const choice = choices.find((candidate) => candidate === value);
     if (choice === undefined) {
-      throw invalid(TEXTS.noChoice({ name, choices: listOf(choices), found: show(value) }));
+      throw badRequest(TEXTS.noChoice({ name, choices: listOf(choices), found: show(value) }));
     }
     return choice;
   }
@@ -115,7 +115,7 @@ export class AdminInput {
   optionalFlag(name: string): boolean | undefined {
     const value = this.#values.get(name);
     if (value === undefined || typeof value === 'boolean') return value;
-    throw invalid(TEXTS.noFlag({ name, found: show(value) }));
+    throw badRequest(TEXTS.noFlag({ name, found: show(value) }));
   }
 
   /** Its keys are the caller's to check. */
@@ -123,7 +123,7 @@ export class AdminInput {
     const value = this.#values.get(name);
     if (value === undefined) return undefined;
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
-    throw invalid(TEXTS.noObject({ name, found: show(value) }));
+    throw badRequest(TEXTS.noObject({ name, found: show(value) }));
   }
 
   /** A list of objects, whose keys are the caller's to check. */
@@ -134,7 +134,7 @@ export class AdminInput {
       Array.isArray(value) &&
       value.every((each) => typeof each === 'object' && each !== null && !Array.isArray(each));
     if (isSound) return value as object[];
-    throw invalid(TEXTS.noObjects({ name, found: show(value) }));
+    throw badRequest(TEXTS.noObjects({ name, found: show(value) }));
   }
 
   /** A whole number from 1 to `most`. */
@@ -146,7 +146,7 @@ export class AdminInput {
     if (typeof count === 'number' && Number.isInteger(count) && count >= 1 && count <= most) {
       return count;
     }
-    throw invalid(TEXTS.noCount({ name, most, found: show(value) }));
+    throw badRequest(TEXTS.noCount({ name, most, found: show(value) }));
   }
 }
 
@@ -170,7 +170,7 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buf
       if (bytes <= maxBytes) chunks.push(chunk);
     }
   } catch (cause) {
-    throw invalid(TEXTS.bodyCut, cause);
+    throw badRequest(TEXTS.bodyCut, { cause });
   } finally {
     clearTimeout(timer);
   }
@@ -186,12 +186,8 @@ function parseBody(body: Buffer): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
   } catch (cause) {
-    throw invalid(TEXTS.bodyNotJson, cause);
+    throw badRequest(TEXTS.bodyNotJson, { cause });
   }
-}
-
-function invalid(message: string, cause?: unknown): RegistryError {
-  return new RegistryError('UNSUPPORTED', { status: 400, message, cause });
 }
 
 function listOf(names: readonly string[]): string {

@@ -11,7 +11,7 @@ import type {
   IntakeApi,
 } from '../api/bundle-api.ts';
 import { isDigest } from '../oci/digest.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { badRequest, RegistryError } from '../oci/errors.ts';
 import { essence } from '../oci/media-types.ts';
 import { AdminInput } from './admin-input.ts';
 import { readPlatforms } from './parsed-input.ts';
@@ -142,7 +142,7 @@ function readFile(value: object, at: number): BundledFile {
     !/[/\\\0]/.test(name) &&
     !/^\.{0,2}$/.test(name);
   if (!isName || !isDigest(digest) || !Number.isSafeInteger(size) || Number(size) < 0) {
-    throw invalid(TEXTS.badFile({ at }));
+    throw badRequest(TEXTS.badFile({ at }));
   }
   return { name, digest, size: Number(size) };
 }
@@ -151,10 +151,6 @@ function readRange(input: AdminInput): BlobRange {
   const [start, end] = [input.text('start'), input.text('end')];
   const range = { start: Number(start), end: Number(end) };
   const isSound = [start, end].every((each) => /^\d{1,15}$/.test(each)) && range.start < range.end;
-  if (!isSound) throw invalid(TEXTS.badRange({ start, end }));
+  if (!isSound) throw badRequest(TEXTS.badRange({ start, end }));
   return range;
-}
-
-function invalid(message: string): RegistryError {
-  return new RegistryError('UNSUPPORTED', { status: 400, message });
 }

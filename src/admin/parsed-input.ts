@@ -1,6 +1,6 @@
 import { parsePlatform } from '../config/platform.ts';
 import { ConfigError } from '../config/problems.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { badRequest } from '../oci/errors.ts';
 import type { AdminInput } from './admin-input.ts';
 import { TEXTS } from './texts.ts';
 
@@ -11,7 +11,7 @@ export function parsed<Value>(name: string, text: string, parse: (text: string) 
   } catch (cause) {
     if (!(cause instanceof ConfigError)) throw cause;
     const message = TEXTS.notParsed({ name, reason: cause.problems.join('; ') });
-    throw new RegistryError('UNSUPPORTED', { status: 400, message, cause });
+    throw badRequest(message, { cause });
   }
 }
 
@@ -19,7 +19,7 @@ export function parsed<Value>(name: string, text: string, parse: (text: string) 
 export function readPlatforms(input: AdminInput): readonly string[] | undefined {
   const platforms = input.optionalTexts('platforms');
   if (platforms?.length === 0) {
-    throw new RegistryError('UNSUPPORTED', { status: 400, message: TEXTS.noPlatforms });
+    throw badRequest(TEXTS.noPlatforms);
   }
   return platforms?.map((each) => parsed('platforms', each, parsePlatform));
 }

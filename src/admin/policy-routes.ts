@@ -6,7 +6,7 @@ import type { IntakeApi } from '../api/bundle-api.ts';
 import type { PolicyReport } from '../api/access-api.ts';
 import type { StoreApi } from '../api/store-api.ts';
 import { isIdentity } from '../config/access-schema.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { badRequest } from '../oci/errors.ts';
 import { formatTarget, type Target } from '../oci/reference.ts';
 import { AdminInput } from './admin-input.ts';
 import { findRefused } from './refused-images.ts';
@@ -75,15 +75,11 @@ export function addPolicyRoutes(
 /** Throws for what no rule can name. */
 function namesOf(written: readonly string[]): readonly string[] {
   const wrong = written.find((name) => !isIdentity(name));
-  if (wrong !== undefined || written.length > MAX_NAMES) throw invalid(TEXTS.policySubject);
+  if (wrong !== undefined || written.length > MAX_NAMES) throw badRequest(TEXTS.policySubject);
   return written.filter((name) => name !== 'anonymous');
 }
 
 function addressOf(text: string | undefined): string | undefined {
   if (text === undefined || isIP(text) !== 0) return text;
-  throw invalid(TEXTS.policyAddress);
-}
-
-function invalid(message: string): RegistryError {
-  return new RegistryError('UNSUPPORTED', { status: 400, message });
+  throw badRequest(TEXTS.policyAddress);
 }

@@ -3,7 +3,7 @@ import { isGlob } from '../config/glob.ts';
 import type { Addressing } from '../mirror/addressing.ts';
 import type { Mirror } from '../mirror/mirror.ts';
 import type { Digest } from '../oci/digest.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { badRequest, RegistryError } from '../oci/errors.ts';
 import { DEFAULT_TAG, formatImageName, formatTarget } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 import { UpstreamError } from '../oci/upstream-error.ts';
@@ -22,7 +22,7 @@ export async function refreshTag(
 ): Promise<RefreshReport> {
   if (isGlob(image) || image.includes('@')) {
     const message = TEXTS.namesNoTag({ image: JSON.stringify(image.slice(0, 255)) });
-    throw new RegistryError('UNSUPPORTED', { status: 400, message });
+    throw badRequest(message);
   }
   const { target, tag = DEFAULT_TAG } = addressing.resolveImage(image);
   const name = formatImageName({ name: formatTarget(target), tag });

@@ -1,9 +1,9 @@
 import type { Router } from '@koa/router';
-import type { AccessApi, TokenRole } from '../api/access-api.ts';
-import { ROLES } from '../config/access-schema.ts';
+import type { AccessApi } from '../api/access-api.ts';
+import { isRole } from '../config/access-schema.ts';
 import { ConfigError } from '../config/problems.ts';
 import { parseDuration } from '../config/quantity.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { badRequest, RegistryError } from '../oci/errors.ts';
 import { adminRecordOf } from './admin-record.ts';
 import { AdminInput } from './admin-input.ts';
 import { TEXTS } from './texts.ts';
@@ -24,12 +24,12 @@ export function addTokenRoutes(router: Router, access: AccessApi): void {
   router.post('/api/v1/tokens', async (ctx) => {
     const input = await AdminInput.ofBody(ctx.req, ['name', 'owner', 'expires', 'role']);
     const name = input.text('name');
-    if (!NAME.test(name)) throw invalid(TEXTS.tokenName);
+    if (!NAME.test(name)) throw badRequest(TEXTS.tokenName);
     const lifetimeMs = durationOf(input.optionalText('expires'));
     const owner = input.optionalText('owner') ?? name;
-    if (!OWNER.test(owner)) throw invalid(TEXTS.tokenOwner);
+    if (!OWNER.test(owner)) throw badRequest(TEXTS.tokenOwner);
     const role = input.optionalText('role');
-    if (role !== undefined && !isRole(role)) throw invalid(TEXTS.tokenRole);
+    if (role !== undefined && !isRole(role)) throw badRequest(TEXTS.tokenRole);
     ctx.status = 201;
     ctx.set('Cache-Control', 'no-store');
     const wish = { name, owner, ...(lifetimeMs && { lifetimeMs }), ...(role && { role }) };
@@ -40,16 +40,12 @@ export function addTokenRoutes(router: Router, access: AccessApi): void {
   router.delete('/api/v1/tokens/:id', async (ctx) => {
     const { id = '' } = ctx.params;
     // What is no id may be a whole token.
-    if (!ID.test(id)) throw invalid(TEXTS.tokenId);
+    if (!ID.test(id)) throw badRequest(TEXTS.tokenId);
     if (!(await access.revokeToken(id))) {
       throw new RegistryError('NAME_UNKNOWN', { message: TEXTS.noSuchToken({ id }) });
     }
     ctx.status = 204;
   });
-}
-
-function isRole(text: string): text is TokenRole {
-  return (ROLES as readonly string[]).includes(text);
 }
 
 function durationOf(text: string | undefined): number | undefined {
@@ -60,9 +56,5 @@ function durationOf(text: string | undefined): number | undefined {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
   }
-  throw invalid(TEXTS.tokenExpires({ most: MAX_DAYS }));
-}
-
-function invalid(message: string): RegistryError {
-  return new RegistryError('UNSUPPORTED', { status: 400, message });
+  throw badRequest(TEXTS.tokenExpires({ most: MAX_DAYS }));
 }

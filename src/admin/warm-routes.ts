@@ -1,7 +1,7 @@
 import type { Router } from '@koa/router';
 import type { WarmApi, WarmWish } from '../api/warm-api.ts';
 import { formatDuration, parseDuration } from '../config/quantity.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { badRequest, RegistryError } from '../oci/errors.ts';
 import { AdminInput } from './admin-input.ts';
 import { parsed, readPlatforms } from './parsed-input.ts';
 import { TEXTS } from './texts.ts';
@@ -35,11 +35,7 @@ function readWish(input: AdminInput): WarmWish {
   const deadlineMs = parsed('deadline', deadline, parseDuration);
   if (deadlineMs < LEAST_MS || deadlineMs > MOST_MS) {
     const bounds = { least: formatDuration(LEAST_MS), most: formatDuration(MOST_MS) };
-    throw invalid(TEXTS.deadline({ ...bounds, found: deadline }));
+    throw badRequest(TEXTS.deadline({ ...bounds, found: deadline }));
   }
   return { images, platforms: readPlatforms(input) ?? 'all', deadlineMs };
-}
-
-function invalid(message: string): RegistryError {
-  return new RegistryError('UNSUPPORTED', { status: 400, message });
 }

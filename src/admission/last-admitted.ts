@@ -1,3 +1,4 @@
+import PQueue from 'p-queue';
 import type { Attachments } from '../mirror/mirror.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatTarget, type Tag, type Target } from '../oci/reference.ts';
@@ -21,14 +22,14 @@ export interface LastAdmittedParts {
 export class LastAdmitted {
   readonly #parts: LastAdmittedParts;
   /** By repository: what is being found out of tags that moved. */
-  readonly #noting = new Map<string, Promise<void>>();
+  readonly #noting = new Map<string, PQueue>();
 
   constructor(parts: LastAdmittedParts) {
     this.#parts = parts;
   }
 
   async find(target: Target, tag: Tag): Promise<Digest | undefined> {
-    await this.#noting.get(formatTarget(target));
+    await this.#settled(target);
     return this.#parts.facts.findAdmitted(target, tag);
   }
 
@@ -50,7 +51,7 @@ export class LastAdmitted {
   /** Why a manifest must not be evicted; nothing where it may be. */
   async whyKept(target: Target, digest: Digest): Promise<string | undefined> {
     const { facts, attachments, isYoung } = this.#parts;
-    await this.#noting.get(formatTarget(target));
+    await this.#settled(target);
     for (const tag of await facts.admittedAs(target, digest)) {
       const now = await attachments().tagged(target, tag, 'held');
       if (!now || now === digest || !(await isYoung(target, now))) continue;
@@ -72,7 +73,7 @@ export class LastAdmitted {
 
   /** Resolves when nothing is being found out. */
   async noted(): Promise<void> {
-    while (this.#noting.size > 0) await Promise.all(this.#noting.values());
+    for (const turns of this.#noting.values()) await turns.onIdle();
   }
 
   async #record(target: Target, tag: Tag, digest: Digest): Promise<void> {
@@ -81,14 +82,19 @@ export class LastAdmitted {
     await facts.recordAdmitted(target, tag, digest);
   }
 
+  /** Resolves when what is being found out by now is known. */
+  async #settled(target: Target): Promise<void> {
+    await this.#noting.get(formatTarget(target))?.add(() => undefined);
+  }
+
   /** One after the other; what the disk does not take is found out at the next chance. */
   #note(target: Target, work: () => Promise<void>): void {
     const key = formatTarget(target);
-    const before = this.#noting.get(key) ?? Promise.resolve();
-    const noted = before.then(work).catch(() => undefined);
-    this.#noting.set(key, noted);
-    void noted.then(() => {
-      if (this.#noting.get(key) === noted) this.#noting.delete(key);
-    });
+    const known = this.#noting.get(key);
+    const turns = known ?? new PQueue({ concurrency: 1 });
+    turns.add(work).catch(() => undefined);
+    if (known) return;
+    this.#noting.set(key, turns);
+    turns.addEventListener('idle', () => this.#noting.delete(key));
   }
 }

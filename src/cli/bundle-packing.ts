@@ -6,8 +6,9 @@ import { countParts, PARITY_PART, type ContentEntry } from '../../sync/bundle/co
 import { PAYLOAD_TYPE, sealEnvelope } from '../../sync/bundle/envelope.ts';
 import { ParityFile } from '../../sync/bundle/parity.ts';
 import { parseManifest } from '../../sync/bundle/parse-manifest.ts';
-import { writePart, type ByteRange } from '../../sync/bundle/part-writer.ts';
+import { writePart } from '../../sync/bundle/part-writer.ts';
 import type { SigningKey } from '../../sync/bundle/signing-key.ts';
+import type { ByteRange } from '../oci/content.ts';
 import { Digester, splitDigest } from '../oci/digest.ts';
 import type { BundleTarget } from './bundle-target.ts';
 import { TEXTS } from './texts.ts';

@@ -1,10 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
 import type { Readable } from 'node:stream';
 import type { Ask } from './admin-client.ts';
 import { AdminError } from './command-context.ts';
-import { touchFile } from './touch-file.ts';
+import { replaceFile } from './touch-file.ts';
 import { TEXTS } from './texts.ts';
 
 /**
@@ -13,17 +11,7 @@ import { TEXTS } from './texts.ts';
  */
 export async function saveInventory(ask: Ask, path: string): Promise<Buffer> {
   const bytes = await fetchInventory(ask);
-  const fresh = `${path}.${randomUUID()}`;
-  const write = (): void => {
-    try {
-      writeFileSync(fresh, bytes, { flag: 'wx', flush: true });
-      renameSync(fresh, path);
-    } catch (error) {
-      rmSync(fresh, { force: true });
-      throw error;
-    }
-  };
-  touchFile(write, path, TEXTS.inventoryUnwritable);
+  replaceFile(path, bytes, TEXTS.inventoryUnwritable);
   return bytes;
 }
 

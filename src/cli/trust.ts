@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Source } from '../admission/signatures/trust-refresh.ts';
 import type { TrustRoot } from '../admission/signatures/trust-root.ts';
@@ -16,7 +15,7 @@ import {
 } from './command-context.ts';
 import { formatLabelled } from './format.ts';
 import { TEXTS } from './texts.ts';
-import { touchFile } from './touch-file.ts';
+import { replaceFile, touchFile } from './touch-file.ts';
 
 interface TrustOptions extends CommandOptions {
   readonly out: string;
@@ -44,7 +43,7 @@ export async function refreshTrust(
   const authorities = ca === undefined ? undefined : readOption(ca, context.cwd);
   const environment = proxyVariables(context.env);
   const fresh = await fetchRoot({ mirror, folder, rootPath, ca: authorities, environment });
-  touchFile(() => replace(path, fresh.bytes), path, TEXTS.trustUnwritable);
+  replaceFile(path, fresh.bytes, TEXTS.trustUnwritable);
   const { digest } = fresh.root;
   const added = missingIn(before, fresh.root);
   const removed = before ? missingIn(fresh.root, before) : [];
@@ -91,17 +90,6 @@ function readOption(path: string, cwd: string): PemFile {
   } catch (cause) {
     if (!(cause instanceof ConfigError)) throw cause;
     throw new UsageError(cause.problems.join('; '), { cause });
-  }
-}
-
-function replace(path: string, bytes: Buffer): void {
-  const fresh = `${path}.${randomUUID()}`;
-  try {
-    writeFileSync(fresh, bytes, { flag: 'wx', flush: true });
-    renameSync(fresh, path);
-  } catch (error) {
-    rmSync(fresh, { force: true });
-    throw error;
   }
 }
 

@@ -3,7 +3,7 @@ import { appended, marked, withoutMarked, type Origin } from './marks.ts';
 import type { ClientFile } from './recipe.ts';
 import { Refusal } from './refusal.ts';
 import { TEXTS } from './texts.ts';
-import { parseToml } from './toml.ts';
+import { isTable, parseToml } from './toml.ts';
 import { joinYaml, parseYamlFile } from './yaml-lines.ts';
 
 type Table = Readonly<Record<string, unknown>>;
@@ -62,8 +62,4 @@ function join(one: Table, other: Table): Table {
     else joined[key] = isTable(had) && isTable(value) ? join(had, value) : undefined;
   }
   return joined;
-}
-
-function isTable(value: unknown): value is Table {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -32,8 +32,6 @@ export interface Recipe {
   readonly notes: readonly string[];
 }
 
-export type Describe = (mirror: MirrorPlace) => Recipe;
-
 /** The mode of a new file: who pulls must read it, and nothing in it is secret. */
 export const NEW_MODE = 0o644;
 

@@ -30,7 +30,7 @@ export function isIdentity(name: string): boolean {
   return WHO.test(name) && !isGlob(name);
 }
 
-export function isRole(wish: Verb | Role): wish is Role {
+export function isRole(wish: string): wish is Role {
   return (ROLES as readonly string[]).includes(wish);
 }
 

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
 import { parseJwks } from './jwks.ts';
-import { readAuthorities } from './pem.ts';
+import { pemSchema, readAuthorities } from './pem.ts';
 import { isLoopback, findProxy, proxyVariables } from './proxy.ts';
 import { bearerSchema } from './secret-schema.ts';
-import { converted, validated } from './section.ts';
+import { validated } from './section.ts';
 import { readTextFile, type Source } from './source.ts';
 import { TEXTS } from './texts.ts';
 import { ConfigError } from './problems.ts';
@@ -59,10 +59,7 @@ function jwksSchema(source: Source) {
           .transform(validated(checkUrl(source)))
           .exactOptional()
           .describe('Where a JWKS is fetched from when one is wanted.'),
-        ca: z
-          .string()
-          .meta({ title: 'PEM file' })
-          .transform(converted((path: string) => readAuthorities(path, source.directory)))
+        ca: pemSchema(source, readAuthorities)
           .exactOptional()
           .describe('PEM file of the authorities that alone count for that address.'),
         token: bearerSchema(source)

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { isIPv4, isIPv6 } from 'node:net';
 import { hostname } from 'node:os';
 import * as z from 'zod';
-import { checkKeyPair, readPemFile } from './pem.ts';
+import { checkKeyPair, pemSchema } from './pem.ts';
 import { ConfigError } from './problems.ts';
 import type { Source } from './source.ts';
 import { isLoopbackHost } from './proxy.ts';
@@ -107,11 +107,8 @@ function writtenDoor(door: z.ZodType<Door>) {
 }
 
 /** Checks the files and keeps their paths. */
-function tlsSchema({ directory }: Source) {
-  const pem = z
-    .string({ error: TEXTS.pemPath })
-    .meta({ title: 'PEM file' })
-    .transform(converted((path: string) => readPemFile(path, directory)));
+function tlsSchema(source: Source) {
+  const pem = pemSchema(source);
   return z
     .strictObject({
       cert: pem.describe('PEM file of the certificate and its chain.'),

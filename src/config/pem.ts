@@ -1,8 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
+import * as z from 'zod';
 import { ConfigError } from './problems.ts';
-import { readTextFile } from './source.ts';
+import { converted } from './section.ts';
+import { readTextFile, type Source } from './source.ts';
 import { TEXTS } from './texts.ts';
 
 export interface PemFile {
@@ -21,6 +23,14 @@ export interface TlsTexts {
 const MARK = '-----BEGIN ';
 const BEGIN = /-----BEGIN (?:TRUSTED )?CERTIFICATE-----/g;
 const BLOCK = /-----BEGIN ((?:TRUSTED )?CERTIFICATE)-----[^-]+-----END \1-----/g;
+
+/** The path of a PEM file; its contents are kept beside it, since it is read again when it changes. */
+export function pemSchema({ directory }: Source, read = readPemFile) {
+  return z
+    .string({ error: TEXTS.pemPath })
+    .meta({ title: 'PEM file' })
+    .transform(converted((path: string) => read(path, directory)));
+}
 
 /** Throws a `ConfigError` when the file cannot be read or holds no PEM block. */
 export function readPemFile(path: string, directory: string): PemFile {

@@ -1,9 +1,9 @@
 import * as z from 'zod';
-import { readAuthorities } from './pem.ts';
+import { pemSchema, readAuthorities } from './pem.ts';
 import { ConfigError } from './problems.ts';
 import { duration } from './quantity.ts';
 import { bearerSchema } from './secret-schema.ts';
-import { converted, mapped, validated } from './section.ts';
+import { mapped, validated } from './section.ts';
 import type { Source } from './source.ts';
 import { TEXTS } from './texts.ts';
 
@@ -25,10 +25,7 @@ export function scannerSchema(source: Source) {
       .describe(
         'Of this mirror, as the adapter reaches it: from there it pulls. Left out: that of listen, by the name of this machine where it listens at all addresses.',
       ),
-    ca: z
-      .string()
-      .meta({ title: 'PEM file' })
-      .transform(converted((path: string) => readAuthorities(path, source.directory)))
+    ca: pemSchema(source, readAuthorities)
       .exactOptional()
       .describe('The only authority for the certificate of the adapter. Read again on change.'),
     token: bearerSchema(source)

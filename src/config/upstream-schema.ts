@@ -3,7 +3,7 @@ import { ConfigError } from './problems.ts';
 import { credentialsSchema, type CredentialsDocument } from './credentials-schema.ts';
 import { GLOB_FORM, parseGlob, parseTagGlob } from './glob.ts';
 import { HOST_ENTRY_FORM, parseHostEntry } from './host-list.ts';
-import { checkKeyPair, readAuthorities, readPemFile, type PemFile } from './pem.ts';
+import { checkKeyPair, pemSchema, readAuthorities, type PemFile } from './pem.ts';
 import type { Source, Environment } from './source.ts';
 import { findProxy, parseProxyUrl, proxyVariables } from './proxy.ts';
 import {
@@ -152,22 +152,14 @@ function patterns() {
   );
 }
 
-/** Keeps the contents of the PEM files beside their paths: they are read again when they change. */
 function tlsSchema(source: Source) {
-  const pem = z
-    .string()
-    .meta({ title: 'PEM file' })
-    .transform(converted((path: string) => readPemFile(path, source.directory)))
-    .exactOptional();
-  const authorities = z
-    .string()
-    .meta({ title: 'PEM file' })
-    .transform(converted((path: string) => readAuthorities(path, source.directory)))
-    .exactOptional();
+  const pem = pemSchema(source).exactOptional();
   return section('ca', {
-    ca: authorities.describe(
-      'PEM file of authorities to trust for this upstream, beside the public ones and those of the system.',
-    ),
+    ca: pemSchema(source, readAuthorities)
+      .exactOptional()
+      .describe(
+        'PEM file of authorities to trust for this upstream, beside the public ones and those of the system.',
+      ),
     only: z
       .boolean()
       .default(false)

@@ -2,7 +2,7 @@ import { buffer } from 'node:stream/consumers';
 import type { Access, Origin, Shown } from '../access/access.ts';
 import { isAnonymous } from '../access/access.ts';
 import { ANONYMOUS } from '../access/subject.ts';
-import { RegistryError } from '../oci/errors.ts';
+import { badRequest, RegistryError } from '../oci/errors.ts';
 import { isRepository } from '../oci/reference.ts';
 import { keepApart } from './answer-headers.ts';
 import { denialOf, originOf, recordShown } from './door.ts';
@@ -46,7 +46,7 @@ export class TokenHandler {
       return refuseAssertion(ctx);
     }
     const scopes = parameters.getAll('scope').flatMap((each) => each.split(' '));
-    if (scopes.length > MAX_SCOPES) throw invalid(TEXTS.tooManyScopes({ most: MAX_SCOPES }));
+    if (scopes.length > MAX_SCOPES) throw badRequest(TEXTS.tooManyScopes({ most: MAX_SCOPES }));
     const isLogin = scopes.every((scope) => scope === '');
     if (isLogin && isUnproven) {
       ctx.state.record.denied = denialOf(shown);
@@ -69,7 +69,7 @@ export class TokenHandler {
 
   /** A password, an API token or a JWT as the refresh token, or a JWT as the assertion (RFC 7523). */
   async #readForm(ctx: V2Context): Promise<Asked> {
-    if (!ctx.is('application/x-www-form-urlencoded')) throw invalid(TEXTS.tokenForm);
+    if (!ctx.is('application/x-www-form-urlencoded')) throw badRequest(TEXTS.tokenForm);
     const parameters = new URLSearchParams(await readText(ctx));
     return { parameters, shown: await this.#identifyForm(parameters, originOf(ctx)) };
   }
@@ -84,7 +84,7 @@ export class TokenHandler {
       case JWT_BEARER:
         return this.#access.identifyAssertion(field('assertion'), origin);
       default:
-        throw invalid(TEXTS.tokenGrant);
+        throw badRequest(TEXTS.tokenGrant);
     }
   }
 }
@@ -127,15 +127,11 @@ function isName(name: string): boolean {
 
 async function readText(ctx: V2Context): Promise<string> {
   const length = Number(ctx.get('Content-Length') || Number.NaN);
-  if (!(length <= MAX_FORM_BYTES)) throw invalid(TEXTS.tokenForm);
+  if (!(length <= MAX_FORM_BYTES)) throw badRequest(TEXTS.tokenForm);
   const timer = setTimeout(() => ctx.req.destroy(), FORM_MS);
   try {
     return String(await buffer(ctx.req));
   } finally {
     clearTimeout(timer);
   }
-}
-
-function invalid(message: string): RegistryError {
-  return new RegistryError('UNSUPPORTED', { status: 400, message });
 }

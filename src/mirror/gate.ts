@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
+import { RegistryError } from '../oci/errors.ts';
 import type { Tag, Target } from '../oci/reference.ts';
 
 export interface TaggedManifest {
@@ -26,4 +27,11 @@ export interface Gate {
   passTag(image: TaggedManifest, askedAt: number): Promise<Digest>;
   /** Of a blob. Throws as `pass` does. */
   passBlob(target: Target, digest: Digest, askedAt: number): Promise<void>;
+}
+
+/** What a client is told of something that may not leave; requests that end so are counted as refused. */
+export class GateRefusal extends RegistryError {
+  constructor(message: string) {
+    super('DENIED', { message });
+  }
 }

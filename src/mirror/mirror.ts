@@ -40,8 +40,7 @@ import { TEXTS } from './texts.ts';
 import { Ungated } from './ungated.ts';
 import { Unkept } from './unkept.ts';
 
-export type { Gate, TaggedManifest } from './gate.ts';
-export { GateRefusal } from './gate-refusal.ts';
+export { GateRefusal, type Gate, type TaggedManifest } from './gate.ts';
 export type { Attachments, Reach } from './attachments.ts';
 export type { Ungated } from './ungated.ts';
 

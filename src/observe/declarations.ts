@@ -119,7 +119,6 @@ export const SCAN_OUTCOMES = ['report', 'unscannable', 'missing', 'error'] as co
 
 /** The public listener, and that of the admin API. */
 export const DOORS = ['public', 'admin'] as const;
-export type Door = (typeof DOORS)[number];
 /**
  * Why a request is refused that asks for nothing wrong. `anonymous`: nobody has said who asks; `credentials`:
  * what was shown says nothing here; `scope`: a token for something else; `rule`: no rule gives it to who asks;

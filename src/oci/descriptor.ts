@@ -18,6 +18,11 @@ export interface Platform {
   readonly variant?: string;
 }
 
+/** `os/architecture`, with the variant where there is one. */
+export function formatPlatform({ os, architecture, variant }: Platform): string {
+  return [os, architecture, ...(variant ? [variant] : [])].join('/');
+}
+
 /** The known fields of a descriptor; `undefined` for a value that is none. */
 export function readDescriptor(value: unknown): Descriptor | undefined {
   if (typeof value !== 'object' || value === null) return undefined;

@@ -72,7 +72,7 @@ export class Digester {
   }
 }
 
-function isAlgorithm(text: string): text is Algorithm {
+export function isAlgorithm(text: string): text is Algorithm {
   return Object.hasOwn(HEX_LENGTH, text);
 }
 

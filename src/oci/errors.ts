@@ -58,3 +58,11 @@ export class RegistryError extends Error {
     return { errors: [detail === undefined ? { code, message } : { code, message, detail }] };
   }
 }
+
+/** What was asked for is wrong in itself, and the spec has no code of its own for that. */
+export function badRequest(
+  message: string,
+  more: Pick<RegistryErrorOptions, 'cause' | 'detail'> = {},
+): RegistryError {
+  return new RegistryError('UNSUPPORTED', { ...more, status: 400, message });
+}

@@ -1,4 +1,4 @@
-import { RegistryError } from './errors.ts';
+import { badRequest } from './errors.ts';
 import { TEXTS } from './texts.ts';
 
 /** A name, an IPv4 address or an IPv6 one in brackets, and a port (RFC 3986 section 3.2.2). */
@@ -36,8 +36,4 @@ export function requestedHost({ rawHeaders, httpVersion, url = '' }: RequestHead
   const [, authority = ''] = /^https?:\/\/([^/?#]*)/i.exec(url) ?? [];
   if (!isHostHeader(authority) || !URL.canParse(url)) throw badRequest(TEXTS.noPath);
   return authority;
-}
-
-function badRequest(message: string): RegistryError {
-  return new RegistryError('UNSUPPORTED', { status: 400, message });
 }

@@ -15,6 +15,8 @@ export interface BundleManifest extends BundleDraft {
   readonly hasParity: boolean;
 }
 
+type Named = Pick<BundledImage, 'name' | 'tag' | 'digest'>;
+
 /** The id of a store, which names a series and a site: a UUID in lower case. */
 export const STORE_ID = /^[0-9a-f-]{36}$/;
 
@@ -55,8 +57,8 @@ export function formatManifest(manifest: BundleManifest): Buffer {
   return Buffer.from(`${JSON.stringify(document)}\n`);
 }
 
-/** The order of images in a manifest: by name, tag and digest; below zero where `a` comes first. */
-export function compareImages(a: BundledImage, b: BundledImage): number {
+/** The order of images in manifests and inventories: by name, tag (none comes first) and digest. */
+export function compareImages(a: Named, b: Named): number {
   return (
     compareTexts(a.name, b.name) ||
     compareTexts(a.tag ?? '', b.tag ?? '') ||

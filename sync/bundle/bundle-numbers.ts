@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import PQueue from 'p-queue';
 import { isDigest, type Digest } from '../../src/oci/digest.ts';
 import { readOwn, writeOwn } from '../../src/store/own-file.ts';
 import { BundleError } from './bundle-error.ts';
@@ -28,7 +29,7 @@ export class BundleNumbers {
   readonly #path: string;
   #last: Document | undefined;
   #isRead = false;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #turns = new PQueue({ concurrency: 1 });
 
   constructor(storePath: string) {
     this.#path = join(storePath, 'bundles-made.json');
@@ -49,7 +50,7 @@ export class BundleNumbers {
     content: Digest,
     { above, brought }: { above: number; brought: readonly string[] },
   ): Promise<number> {
-    const taken = this.#turn.then(async () => {
+    return this.#turns.add(async () => {
       const last = await this.#read();
       if (last?.content === content && last.number > above) return last.number;
       const made = last?.number ?? 0;
@@ -63,8 +64,6 @@ export class BundleNumbers {
       this.#last = next;
       return number;
     });
-    this.#turn = taken.catch(() => undefined);
-    return taken;
   }
 
   async #read(): Promise<Document | undefined> {

@@ -8,8 +8,8 @@ import { findRefusal, findRefusedAttestations } from '../image-refusal.ts';
 import type { SyncParts } from '../parts.ts';
 import type { KnownImage } from '../state.ts';
 import { imageName } from '../wanted-image.ts';
+import { compareImages } from './bundle-manifest.ts';
 import type { SiteHoldings } from './site-holdings.ts';
-import { compareImages } from './site-images.ts';
 import { TEXTS } from './texts.ts';
 
 export type ContentImage = Pick<

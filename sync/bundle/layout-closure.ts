@@ -1,5 +1,5 @@
 import type { LayoutReport } from '../../src/api/layout-api.ts';
-import type { Descriptor, Platform } from '../../src/oci/descriptor.ts';
+import { formatPlatform, type Descriptor } from '../../src/oci/descriptor.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import {
   MAX_MANIFEST_BYTES,
@@ -153,8 +153,4 @@ export async function readManifest(
 
 function isAttestation({ annotations, platform }: Descriptor): boolean {
   return annotations?.[ATTESTATION] !== undefined || platform?.os === 'unknown';
-}
-
-function formatPlatform({ os, architecture, variant }: Platform): string {
-  return [os, architecture, ...(variant ? [variant] : [])].join('/');
 }

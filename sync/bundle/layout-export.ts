@@ -1,5 +1,5 @@
 import type { LayoutReport } from '../../src/api/layout-api.ts';
-import type { Platform } from '../../src/oci/descriptor.ts';
+import { formatPlatform, type Platform } from '../../src/oci/descriptor.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../../src/oci/manifest.ts';
 import { isForeignType, isManifestType } from '../../src/oci/media-types.ts';
@@ -49,7 +49,5 @@ export async function findLayoutFiles(
 }
 
 function tell(digest: Digest, platform: Platform | undefined): LayoutReport['leftOut'][number] {
-  if (!platform) return { digest };
-  const { os, architecture, variant } = platform;
-  return { digest, platform: [os, architecture, ...(variant ? [variant] : [])].join('/') };
+  return { digest, ...(platform && { platform: formatPlatform(platform) }) };
 }

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { extract, type Extract, type ExtractEvents } from 'tar-stream';
+import { quote } from '../../src/oci/quote.ts';
 import { BundleError } from './bundle-error.ts';
 import { TEXTS } from './texts.ts';
 
@@ -107,7 +108,7 @@ export class LayoutTar {
     // Of types that are not known, as that of sparse files, the parser tells none.
     const type = (header.type as string | null) ?? TEXTS.layoutOtherType;
     if (type !== 'file')
-      throw new BundleError('format', TEXTS.layoutType({ name: show(name), type }));
+      throw new BundleError('format', TEXTS.layoutType({ name: quote(name), type }));
     return { type, name, size: readSize(name, header), content: this.#content(entry) };
   }
 
@@ -130,7 +131,7 @@ function readName(text: string): string {
   const parts = text.split('/').filter((part) => part !== '' && part !== '.');
   const isOut = text.startsWith('/') || parts.includes('..') || /[\0\\]/.test(text);
   if (isOut || text.length > MAX_NAME_LENGTH) {
-    throw new BundleError('format', TEXTS.layoutName({ name: show(text) }));
+    throw new BundleError('format', TEXTS.layoutName({ name: quote(text) }));
   }
   return parts.join('/');
 }
@@ -146,7 +147,7 @@ function readTarget(name: string, link: string): string {
   try {
     return readName(link.startsWith('/') ? link : parts.join('/'));
   } catch {
-    throw new BundleError('format', TEXTS.layoutLink({ name: show(name), to: show(link) }));
+    throw new BundleError('format', TEXTS.layoutLink({ name: quote(name), to: quote(link) }));
   }
 }
 
@@ -156,18 +157,13 @@ function readSize(name: string, { size, pax }: Entry['header']): number {
   const said = extended['size'];
   const isTwofold = said !== undefined && !(PAX_SIZE.test(said) && Number(said) >= LEAST_PAX_SIZE);
   if (isSparse || isTwofold || !Number.isSafeInteger(size) || size < 0) {
-    throw new BundleError('format', TEXTS.layoutSize({ name: show(name) }));
+    throw new BundleError('format', TEXTS.layoutSize({ name: quote(name) }));
   }
   return size;
 }
 
 function compressionOf(first: Buffer): { name: string; command: string } | undefined {
   return COMPRESSIONS.find(({ magic }) => first.subarray(0, magic.length).equals(magic));
-}
-
-/** A name of a stranger, as much of it as tells which one is meant. */
-function show(text: string): string {
-  return JSON.stringify(text.length > 120 ? `${text.slice(0, 120)}…` : text);
 }
 
 /** What the parser says, be it of the tar or of the entry that is read. */

@@ -4,7 +4,7 @@ import { isGlob } from '../../src/config/glob.ts';
 import type { Log } from '../../src/observe/log.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { isDigest, type Digest } from '../../src/oci/digest.ts';
-import { RegistryError } from '../../src/oci/errors.ts';
+import { badRequest, RegistryError } from '../../src/oci/errors.ts';
 import { ManifestError, parseManifest } from '../../src/oci/manifest.ts';
 import { isManifestType, OCI_INDEX, OCI_MANIFEST } from '../../src/oci/media-types.ts';
 import {
@@ -99,7 +99,7 @@ export class Layouts implements LayoutApi {
   #place(image: string): Place {
     if (isGlob(image) || isDigest(image)) {
       const message = TEXTS.layoutNoImage({ image: JSON.stringify(image.slice(0, 255)) });
-      throw new RegistryError('UNSUPPORTED', { status: 400, message });
+      throw badRequest(message);
     }
     const { target, digest, tag = digest ? undefined : DEFAULT_TAG } = this.#parts.resolve(image);
     const named = { ...(tag && { tag }), ...(digest && { digest }) };

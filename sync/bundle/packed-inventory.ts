@@ -2,13 +2,13 @@ import { promisify } from 'node:util';
 import { brotliCompress, brotliDecompress, constants } from 'node:zlib';
 import type { Digest } from '../../src/oci/digest.ts';
 import { BundleError } from './bundle-error.ts';
-import { STORE_ID } from './bundle-manifest.ts';
+import { compareImages, STORE_ID } from './bundle-manifest.ts';
 import { decodeCbor, encodeCbor } from './cbor.ts';
 import { packDigests, unpackDigests, type PackedDigests } from './digest-list.ts';
 import type { Inventory, SiteImage } from './inventory.ts';
 import { MemberMask } from './member-mask.ts';
 import { packMasks, packPlaces, PLACE_BYTES, unpackMasks, unpackPlaces } from './packed-numbers.ts';
-import { compareImages, formatNames, parseNames } from './site-images.ts';
+import { formatNames, parseNames } from './site-images.ts';
 import { TEXTS } from './texts.ts';
 
 /** Raised by every change that an older reader would misread. */

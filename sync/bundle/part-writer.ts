@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { ByteRange } from '../../src/oci/content.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { formatManifest, type BundleManifest } from './bundle-manifest.ts';
 import { countParts, OCI_LAYOUT, slicesOf, type ContentEntry, type Slice } from './content.ts';
@@ -20,12 +21,6 @@ export interface PartToWrite {
     entry: ContentEntry,
     range: ByteRange,
   ) => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>;
-}
-
-export interface ByteRange {
-  readonly start: number;
-  /** Exclusive. */
-  readonly end: number;
 }
 
 /**

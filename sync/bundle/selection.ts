@@ -2,14 +2,14 @@ import type { BundleWish } from '../../src/api/bundle-api.ts';
 import type { SyncConfig } from '../../src/config/sync-schema.ts';
 import type { SyncRule } from '../../src/config/sync-rule-schema.ts';
 import { NO_TAGS } from '../../src/config/tag-selection-schema.ts';
-import { RegistryError } from '../../src/oci/errors.ts';
+import type { ResolvedImage } from '../../src/mirror/addressing.ts';
+import { badRequest } from '../../src/oci/errors.ts';
 import { formatTarget, isSameTarget } from '../../src/oci/reference.ts';
 import { ImageScope } from '../image-scope.ts';
 import { readLock } from '../lock.ts';
 import { readNamedImages } from '../named-images.ts';
 import type { SyncParts } from '../parts.ts';
 import { mayMatch } from '../tag-selector.ts';
-import type { NamedImage } from '../warm.ts';
 import { imageName } from '../wanted-image.ts';
 import { TEXTS } from './texts.ts';
 
@@ -27,7 +27,7 @@ export interface Selection {
 
 export interface SelectionParts extends Pick<SyncParts, 'config' | 'state' | 'timer'> {
   /** Throws a `RegistryError` for what is no image of this mirror. */
-  readonly resolve: (image: string) => NamedImage;
+  readonly resolve: (image: string) => ResolvedImage;
 }
 
 /** What stands for a rule where none selects an image that was named. */
@@ -48,7 +48,7 @@ export function readSelection(wish: BundleWish, parts: SelectionParts): Selectio
   const { images, lock } = wish;
   const { config, timer, resolve } = parts;
   const named = images && readNamedImages(images, resolve);
-  if (named?.length === 0) throw refuse(TEXTS.noImages);
+  if (named?.length === 0) throw badRequest(TEXTS.noImages);
   if (lock !== undefined) {
     const locked = readLock(config, lock, timer.wall());
     if (!named) return { config, lock, isWhole: true, isByRules: false };
@@ -61,13 +61,13 @@ export function readSelection(wish: BundleWish, parts: SelectionParts): Selectio
     const rules = named.flatMap((image) => rulesFor(image, wish, parts));
     return { config: { ...config, rules }, isWhole: false, isByRules: false };
   }
-  if (config.rules.length === 0) throw refuse(TEXTS.noSelection);
+  if (config.rules.length === 0) throw badRequest(TEXTS.noSelection);
   return { config, isWhole: true, isByRules: true };
 }
 
 /** Rules that select this image alone. */
 function rulesFor(
-  image: NamedImage,
+  image: ResolvedImage,
   { platforms, isPlain = false }: BundleWish,
   { config, state }: SelectionParts,
 ): SyncRule[] {
@@ -91,10 +91,6 @@ function rulesFor(
   return wants.map((rule) => ({ ...rule, ...alone }));
 }
 
-function nameOf({ target, tag, digest }: NamedImage): string {
+function nameOf({ target, tag, digest }: ResolvedImage): string {
   return imageName({ target, ...(tag && !digest && { tag }), digest: digest! });
-}
-
-function refuse(message: string): RegistryError {
-  return new RegistryError('UNSUPPORTED', { status: 400, message });
 }

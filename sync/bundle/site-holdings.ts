@@ -31,11 +31,6 @@ export class SiteHoldings {
     return this.#isListed(digest);
   }
 
-  /** What a tag means there: `registry/repository:tag`. */
-  tag(name: string): Digest | undefined {
-    return this.#tags.get(name);
-  }
-
   /** Whether that repository has the manifest there: by this tag, or, where none is given, in any way. */
   serves({ name, tag, digest }: SiteImage): boolean {
     return tag === undefined

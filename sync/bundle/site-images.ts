@@ -8,26 +8,6 @@ const UNTAGGED = '@';
 /** Stands before the place of a manifest, for a tag that is named after its digest. */
 const AFTER = '#';
 
-interface Named {
-  readonly name: string;
-  readonly tag?: string;
-  readonly digest: string;
-}
-
-/** By name, then those without a tag, then by tag and digest. */
-export function compareImages(a: Named, b: Named): number {
-  return (
-    compareTexts(a.name, b.name) ||
-    compareTexts(a.tag ?? '', b.tag ?? '') ||
-    compareTexts(a.digest, b.digest)
-  );
-}
-
-function compareTexts(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
-}
-
 /** A line for each name with its tags, of images that are sorted; `manifests` are sorted as well. */
 export function formatNames(images: readonly SiteImage[], manifests: readonly Digest[]): string {
   const places = new Map(manifests.map((digest, place) => [digest, place]));

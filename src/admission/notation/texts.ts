@@ -1,3 +1,5 @@
+import { quote } from '../../oci/quote.ts';
+
 /** Why a Notation signature does not count, by the code of the refusal. */
 export const REASONS = {
   'too-large': ({ most }: { most: number }) => `it has more than ${most} bytes`,
@@ -66,7 +68,6 @@ export const TEXTS = {
   notAClock: 'it is not for timestamps alone',
   notYet: ({ at }: { at: string }) => `it is so from ${at} on`,
   noLonger: ({ at }: { at: string }) => `it was so until ${at}`,
-  noTimestamp: 'the certificate has ended since, and there is no timestamp',
   noClocks: 'no store of the type tsa is configured',
   notAToken: 'it is no timestamp of one clock',
   otherStamped: 'it is of another signature',
@@ -74,8 +75,3 @@ export const TEXTS = {
   notByClock: 'it is not signed by its clock',
   unknownClock: 'no store of the type tsa knows the clock',
 } as const;
-
-/** Text of others: short, and without anything that a terminal would act upon. */
-function quote(text: string): string {
-  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text);
-}

@@ -1,3 +1,5 @@
+import { quote } from '../../oci/quote.ts';
+
 /** Why a Sigstore signature does not count, by the code of the refusal. */
 export const REASONS = {
   'too-large': ({ most }: { most: number }) => `it has more than ${most} bytes`,
@@ -63,8 +65,3 @@ export const TEXTS = {
   notPublicKey: 'it is no public key in PEM ("-----BEGIN PUBLIC KEY-----")',
   weakKey: 'it is no ECDSA key (P-256, P-384, P-521), RSA key of 2048 bits or more, or Ed25519 key',
 } as const;
-
-/** Text of others: short, and without anything that a terminal would act upon. */
-function quote(text: string): string {
-  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text);
-}

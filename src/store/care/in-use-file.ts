@@ -33,7 +33,7 @@ export class InUseFile {
   /** Why the last look came to nothing. */
   #trouble: string | undefined;
   #polling: NodeJS.Timeout | undefined;
-  #reading: Promise<void> = Promise.resolve();
+  #reading: Promise<void> | undefined;
 
   constructor(parts: InUseFileParts) {
     this.#parts = parts;
@@ -43,7 +43,7 @@ export class InUseFile {
   async watch(): Promise<void> {
     await this.#look();
     this.#polling = setInterval(() => {
-      this.#reading = this.#reading.then(() => this.#look());
+      this.#reading ??= this.#look().finally(() => (this.#reading = undefined));
     }, this.#parts.pollMs ?? POLL_MS).unref();
   }
 

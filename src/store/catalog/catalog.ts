@@ -214,8 +214,6 @@ export interface Catalog {
   // layers, a subject its referrers. A root is held by nothing; with all below it, it is an image.
 
   members(digest: Digest): Promise<Members | undefined>;
-  /** In the order of the digests. */
-  membersOf(digests: readonly Digest[]): Promise<(Members | undefined)[]>;
   /** Manifests of the same repository that list it, and its subject, as far as they are held. */
   parents(node: Node, limit?: number): Promise<Digest[]>;
   isRoot(node: Node): Promise<boolean>;

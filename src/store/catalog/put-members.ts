@@ -1,4 +1,4 @@
-import type { Descriptor, Platform } from '../../oci/descriptor.ts';
+import { formatPlatform, type Descriptor } from '../../oci/descriptor.ts';
 import { isDigest } from '../../oci/digest.ts';
 import type { Target } from '../../oci/reference.ts';
 import { unitOf, type ManifestEntry, type Member, type Members } from './catalog.ts';
@@ -38,8 +38,4 @@ function describeMember({ digest, size, mediaType, platform, annotations }: Desc
     ...(platform && { platform: formatPlatform(platform) }),
     ...(isDigest(attests) && { attests }),
   };
-}
-
-function formatPlatform({ os, architecture, variant }: Platform): string {
-  return variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;
 }

@@ -7,7 +7,7 @@ import { type Algorithm, type Digest, IntegrityError } from '../../oci/digest.ts
 import { Arrival } from './arrival.ts';
 import { AsideFiles } from './aside-files.ts';
 import { Examinations } from './examinations.ts';
-import { asideName, Folders, isMissing } from './folders.ts';
+import { asideName, Folders } from './folders.ts';
 import { Ingest, type FinalPlace } from './ingest.ts';
 import { Pieces } from './pieces.ts';
 import { noCrashPoint, ReadOnlyError, type CrashPoint } from '../faults.ts';
@@ -321,4 +321,8 @@ async function replace(from: string, to: string): Promise<void> {
     await rm(to, { recursive: true, force: true });
     await rename(from, to);
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
 }

@@ -12,7 +12,13 @@ import {
   statfs,
 } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
-import { isDigest, splitDigest, type Algorithm, type Digest } from '../../oci/digest.ts';
+import {
+  isAlgorithm,
+  isDigest,
+  splitDigest,
+  type Algorithm,
+  type Digest,
+} from '../../oci/digest.ts';
 import { FOLDER_MODE, ForeignFileError, isOwnFolder, look, writeOwn } from '../own-file.ts';
 import { FillMap } from './fill-map.ts';
 
@@ -171,10 +177,11 @@ export class Folders {
     const entries = (await this.#isOwn(folder)) ? await entriesOf(folder) : [];
     const isBlob = (entry: Dirent): boolean =>
       entry.isFile() && entry.name.startsWith(shard) && isDigest(`${algorithm}:${entry.name}`);
-    const { true: blobs = [], false: foreign = [] } = Object.groupBy(entries, (entry) =>
-      isBlob(entry) ? 'true' : 'false',
-    );
-    const digests = blobs.map(({ name }) => `${algorithm}:${name}` as Digest).toSorted();
+    const foreign = entries.filter((entry) => !isBlob(entry));
+    const digests = entries
+      .filter(isBlob)
+      .map(({ name }) => `${algorithm}:${name}` as Digest)
+      .toSorted();
     return { digests, foreign: foreign.map(({ name }) => join(folder, name)) };
   }
 
@@ -335,15 +342,7 @@ async function entriesOf(path: string): Promise<Dirent[]> {
   }
 }
 
-function isAlgorithm(name: string): name is Algorithm {
-  return name === 'sha256' || name === 'sha512';
-}
-
 async function foldersOf(path: string): Promise<string[]> {
   const entries = await readdir(path, { withFileTypes: true });
   return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
-}
-
-export function isMissing(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === 'ENOENT';
 }

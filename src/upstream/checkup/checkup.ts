@@ -26,7 +26,7 @@ import { DEFAULT_TIMING, type Timing } from '../../net/timing.ts';
 import { Via } from '../../net/via.ts';
 import { createLog } from '../../observe/log.ts';
 import { Metrics } from '../../observe/metrics.ts';
-import { SYSTEM_CLOCK, type Clock } from '../../time/clock.ts';
+import { SYSTEM_CLOCK } from '../../time/clock.ts';
 
 interface CheckupParts extends RegistrySenderParts {
   /** To ask for; the first one is what a token is asked for. */
@@ -39,7 +39,6 @@ interface CheckupParts extends RegistrySenderParts {
 
 export interface CheckupOptions {
   readonly timing?: Timing;
-  readonly clock?: Clock;
   /** Counts the most that one upstream may take. */
   readonly startTimer?: CheckupParts['startTimer'];
 }

@@ -1,3 +1,4 @@
+import type { ByteRange } from '../../../src/oci/content.ts';
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { BundledFile } from '../../../src/api/bundle-api.ts';
@@ -10,7 +11,7 @@ import {
 import { countParts, type ContentEntry } from '../../../sync/bundle/content.ts';
 import { cutBundle } from '../../../sync/bundle/cut-bundle.ts';
 import { PAYLOAD_TYPE, sealEnvelope } from '../../../sync/bundle/envelope.ts';
-import { writePart, type ByteRange } from '../../../sync/bundle/part-writer.ts';
+import { writePart } from '../../../sync/bundle/part-writer.ts';
 import { SigningKey } from '../../../sync/bundle/signing-key.ts';
 
 /** The store that made it. */
