@@ -197,7 +197,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
     imports: ['oci', 'api', 'config', 'upstream', 'mirror', 'admin'],
   },
   'reload.ts': { imports: ['oci', 'api', 'config', 'observe'] },
-  'beside.ts': {
+  'jobs.ts': {
     imports: ['oci', 'time', 'config', 'store', 'mirror', 'admin', 'sync'],
   },
   'engine.ts': {
@@ -214,7 +214,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
       'http',
       'admin',
       'configured.ts',
-      'beside.ts',
+      'jobs.ts',
     ],
   },
   'server.ts': {
@@ -256,7 +256,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 export const HEADS = [
   'configured.ts',
   'reload.ts',
-  'beside.ts',
+  'jobs.ts',
   'engine.ts',
   'server.ts',
   'main.ts',

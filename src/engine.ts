@@ -9,7 +9,7 @@ import { Admission } from './admission/admission.ts';
 import { AdmissionReports } from './admission/admission-reports.ts';
 import { AccessStore, type AccessStoreParts } from './access/access-store.ts';
 import type { AccessApi } from './api/access-api.ts';
-import { openBeside } from './beside.ts';
+import { openJobs } from './jobs.ts';
 import type { Config } from './config/config.ts';
 import { createConfigured, type Configured } from './configured.ts';
 import { createListener } from './http/app.ts';
@@ -46,7 +46,7 @@ export type Engine = Awaited<ReturnType<typeof startEngine>>;
 /** Opens the store, without a single request to the network. */
 export async function startEngine(config: Config, options: EngineOptions) {
   const parts = await openParts(config, options);
-  const { metrics, store, mirror, scrubber, beside, ownListeners, traces } = parts;
+  const { metrics, store, mirror, scrubber, jobs, ownListeners, traces } = parts;
   measureAll(config, parts);
   const uptimeSeconds = countSeconds(options.clock ?? SYSTEM_CLOCK);
   return {
@@ -61,7 +61,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
     createAdminApp: (doors: Pick<AdminParts, 'unreadyReason' | 'reload'>) =>
       createAdminApp({
         ...parts,
-        ...beside,
+        ...jobs,
         ...doors,
         access: () => parts.access,
         tokens: apiOf(parts.accessStore),
@@ -89,19 +89,19 @@ export async function startEngine(config: Config, options: EngineOptions) {
     stop: () => {
       parts.isWorking = false;
       void scrubber.close();
-      beside.stop();
+      jobs.stop();
       mirror.stop();
     },
     close: async () => {
       // All is stopped before anything is waited for.
       const scrubbed = scrubber.close();
-      beside.stop();
+      jobs.stop();
       const mirrored = mirror.close();
       await (await parts.inUse)?.close();
       await mirrored;
       await parts.admission.close();
       await scrubbed;
-      await beside.closed();
+      await jobs.closed();
       await traces.close();
       await parts.audit.close();
       await parts.accessStore.close();
@@ -112,7 +112,7 @@ export async function startEngine(config: Config, options: EngineOptions) {
 
 /** Running transfers, answers and runs of sync go on with what they began with. */
 function configure(next: Config, parts: Parts): void {
-  const { configured, create, log, metrics, mirror, storeAdmin, store, beside } = parts;
+  const { configured, create, log, metrics, mirror, storeAdmin, store, jobs } = parts;
   const before = configured.config;
   const made = create(next, configured);
   parts.configured = made;
@@ -124,7 +124,7 @@ function configure(next: Config, parts: Parts): void {
   metrics.startAt(Object.keys(next.upstreams));
   parts.audit.configure(next.log.audit);
   log.level = log.level === 'silent' ? log.level : next.log.level;
-  if (beside.configure(before, next)) startSync(parts);
+  if (jobs.configure(before, next)) startSync(parts);
   const begins = [...made.upstreams].some(
     ([name, { config }]) =>
       config.hydrate !== (configured.upstreams.get(name)?.config.hydrate ?? 'off'),
@@ -243,12 +243,12 @@ async function openParts(config: Config, options: EngineOptions) {
   const storeAdmin = new StoreAdmin({ ...kept, scrubber });
   const built = { ownListeners, store, mirror, scrubber, storeAdmin, resolve, admission, reports };
   const working = { ...own, clock, store, mirror, admission, step };
-  const beside = await openBeside(config, {
+  const jobs = await openJobs(config, {
     ...working,
     addressing: () => parts.configured.addressing,
     config: () => parts.configured.config,
   });
-  const { sync } = beside;
+  const { sync } = jobs;
   const reached = { clock, store, net: { timing, authorities, lookup } };
   const access = await openAccess(config, { ...shared, ...reached });
   const inUse = Promise.resolve(await watchInUse(config, storeAdmin, log));
@@ -256,7 +256,7 @@ async function openParts(config: Config, options: EngineOptions) {
     ...shared,
     ...built,
     via,
-    beside,
+    jobs,
     ...access,
     sync,
     create,

@@ -10,7 +10,7 @@ import type { Catalog } from '../store/catalog/catalog.ts';
 import type { Clock } from '../time/clock.ts';
 import type { How } from './condition.ts';
 import { FirstSights } from './first-sights.ts';
-import { Hearings, settled, type Asked, type Ruling } from './hearings.ts';
+import { PendingJudgements, settled, type Asked, type Ruling } from './pending-judgements.ts';
 import { LastAdmitted } from './last-admitted.ts';
 import { Judge } from './judge.ts';
 import type { MinAge } from './min-age.ts';
@@ -52,7 +52,7 @@ export class Admission implements Gate {
   readonly #sights: FirstSights;
   readonly #last: LastAdmitted;
   readonly #scanning: OpenedScanning;
-  readonly #hearings: Hearings;
+  readonly #pending: PendingJudgements;
   #rules: readonly Rule[] = [];
   #trust: Trust | undefined;
   #isWorking = false;
@@ -64,7 +64,7 @@ export class Admission implements Gate {
     this.#verdicts = new Verdicts({ ...parts, facts });
     this.#sights = new FirstSights({ ...parts, facts });
     this.#scanning = new OpenedScanning(parts);
-    this.#hearings = new Hearings(parts);
+    this.#pending = new PendingJudgements(parts);
     this.#last = new LastAdmitted({
       ...parts,
       facts,
@@ -117,7 +117,7 @@ export class Admission implements Gate {
   async pass(target: Target, digest: Digest, askedAt: number): Promise<void> {
     for (const rule of this.#about(target)) {
       const asked = { target, digest, rule };
-      await this.#hearings.hear(asked, askedAt, async () =>
+      await this.#pending.admit(asked, askedAt, async () =>
         this.#judge.manifest(target, digest, rule),
       );
     }
@@ -143,7 +143,7 @@ export class Admission implements Gate {
     const rules = this.#about(target).filter(({ mode }) => mode === 'enforce');
     const [rule] = rules;
     if (!rule) return;
-    await this.#hearings.hear({ target, digest, rule }, askedAt, async () => {
+    await this.#pending.admit({ target, digest, rule }, askedAt, async () => {
       const judge = async (manifest: Digest, how: How) =>
         this.#judgeBy(rules, { target, digest: manifest }, how);
       return (await this.#judge.blob(target, digest, judge)) ?? 'unlisted';
@@ -186,7 +186,7 @@ export class Admission implements Gate {
   /** Resolves when no judgement runs, and what was found out is written; scans end at once. */
   async close(): Promise<void> {
     await this.#scanning.close();
-    await this.#hearings.closed();
+    await this.#pending.closed();
     await this.#last.noted();
     await this.#verdicts.written();
   }

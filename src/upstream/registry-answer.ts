@@ -10,7 +10,7 @@ import type { ParentCopy } from './upstream.ts';
 import { TEXTS } from './texts.ts';
 
 /** What is wrong with an answer. The reason names host and cause. */
-export interface Verdict {
+export interface AnswerFault {
   readonly fault: UpstreamFault;
   readonly reason: string;
 }
@@ -41,7 +41,7 @@ const COPY = /(?:^|,)\s*entrepot\s*;\s*hit\s*;\s*detail=(stale|negative)\s*(?:$|
 const WARNING = /^299 - "((?:[^"\\]|\\.)*)"/;
 
 /** `undefined` when an answer may count: content, and 404. */
-export function judge(answer: Judged, asked: Asked): Verdict | undefined {
+export function judge(answer: Judged, asked: Asked): AnswerFault | undefined {
   const { status, headers, url } = answer.response;
   if (status === 404) return undefined;
   if (status !== 200 && status !== 206) return judgeStatus(answer, asked);
@@ -55,7 +55,7 @@ export function judge(answer: Judged, asked: Asked): Verdict | undefined {
 function judgeStatus(
   { response: { status, url }, isOwn }: Judged,
   { login }: Pick<Asked, 'login'>,
-): Verdict {
+): AnswerFault {
   const { host } = url;
   switch (status) {
     case 401:

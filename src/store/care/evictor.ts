@@ -25,7 +25,7 @@ export interface EvictedImage {
   readonly bytes: number;
 }
 
-export interface KeptImage {
+export interface SparedImage {
   readonly image: string;
   readonly digest: Digest;
   readonly why: string;
@@ -35,7 +35,7 @@ export interface EvictionResult {
   readonly wantedBytes: number;
   readonly images: readonly EvictedImage[];
   /** Older images that stay, and why. */
-  readonly kept: readonly KeptImage[];
+  readonly kept: readonly SparedImage[];
 }
 
 export interface EvictorParts {
@@ -180,7 +180,7 @@ export class Evictor {
     const { units, evict, chosen, told, isOver } = walk;
     const { catalog, access } = this.#parts;
     const images: EvictedImage[] = [];
-    const kept: KeptImage[] = [];
+    const kept: SparedImage[] = [];
     const result = { wantedBytes, images, kept };
     // A catalog that could not write last pulls may still take evictions.
     await access.flush().catch(() => undefined);

@@ -28,7 +28,7 @@ export interface BlobStoreConfig {
 }
 
 /** Told of what reading all of a file that was not trusted has shown. */
-export interface Verdicts {
+export interface Verification {
   /** Its bytes are right, and this is its change time, milliseconds. */
   readonly verified?: (changedAt: number) => Promise<void>;
   /** They are not, or the disk does not give them; it is in quarantine by now. */
@@ -116,7 +116,7 @@ export class BlobStore {
   async find(
     digest: Digest,
     expected?: Expected,
-    verdicts: Verdicts = {},
+    told: Verification = {},
   ): Promise<StoredBlob | undefined> {
     const path = this.folders.blobPath(digest);
     const found = this.#going.has(digest) ? undefined : await this.folders.stat(path);
@@ -134,9 +134,9 @@ export class BlobStore {
       trust: trustIn(ctimeMs, expected?.changedAt),
       examine: (blob) => this.#examinations.add(blob),
       judged: async (isRight) => {
-        if (isRight) return verdicts.verified?.(ctimeMs);
+        if (isRight) return told.verified?.(ctimeMs);
         // Of several who read it, the first one tells; by now another file may stand there.
-        if (await this.quarantine(digest, found)) await verdicts.damaged?.();
+        if (await this.quarantine(digest, found)) await told.damaged?.();
       },
     });
   }
@@ -158,7 +158,7 @@ export class BlobStore {
     }
   }
 
-  /** While verdicts can still be recorded. */
+  /** While what is found damaged can still be recorded. */
   async close(): Promise<void> {
     await this.#examinations.close();
   }

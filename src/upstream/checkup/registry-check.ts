@@ -5,7 +5,7 @@ import { proxyOf } from '../../config/proxy.ts';
 import type { TransportResponse } from '../../net/transport.ts';
 import { chooseChallenge, parseChallenges, readRealm } from '../challenge.ts';
 import { followRedirect, isRedirect } from '../registry-sender.ts';
-import { judge, readErrorMessage, type Verdict } from '../registry-answer.ts';
+import { judge, readErrorMessage, type AnswerFault } from '../registry-answer.ts';
 import type { Secrets } from '../secrets.ts';
 import {
   failed,
@@ -96,7 +96,7 @@ function explainRedirect(
 }
 
 function explainFault(
-  { fault, reason: detail }: Verdict,
+  { fault, reason: detail }: AnswerFault,
   config: UpstreamConfig,
   registry: URL,
 ): CheckResult {

@@ -19,7 +19,7 @@ import type { Budget } from './store/care/care.ts';
 import type { CrashPoint, Store } from './store/store.ts';
 import type { Clock } from './time/clock.ts';
 
-interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | 'metrics' | 'log'> {
+interface JobsParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | 'metrics' | 'log'> {
   /** What may be pulled. */
   readonly admission: Pick<SyncOptions, 'refusal' | 'isJudged'> & {
     report(
@@ -43,7 +43,7 @@ interface BesideParts extends Pick<SyncOptions, 'catalog' | 'blobs' | 'pins' | '
  * The work beside the pulls that the admin API is asked for: what the site must hold, what is warmed,
  * and what goes by bundle.
  */
-export async function openBeside(config: Config, parts: BesideParts) {
+export async function openJobs(config: Config, parts: JobsParts) {
   const { clock, store, mirror, addressing, admission, ...rest } = parts;
   const own = {
     ...rest,

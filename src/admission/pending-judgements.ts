@@ -11,7 +11,7 @@ import type { Rule } from './rule.ts';
 import { TEXTS } from './texts.ts';
 import type { Verdict } from './verdict.ts';
 
-export interface HearingsParts {
+export interface PendingJudgementsParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'admission'>;
@@ -39,18 +39,18 @@ const MAX_TOLD = 10_000;
  * of each is told to the client, to the metrics, and to the log, where an image that stays refused is told of once
  * in 30 s.
  */
-export class Hearings {
-  readonly #parts: HearingsParts;
+export class PendingJudgements {
+  readonly #parts: PendingJudgementsParts;
   readonly #told: ExpiringMap<string, true>;
   readonly #running = new Set<Promise<unknown>>();
 
-  constructor(parts: HearingsParts) {
+  constructor(parts: PendingJudgementsParts) {
     this.#parts = parts;
     this.#told = new ExpiringMap({ max: MAX_TOLD, clock: parts.clock });
   }
 
   /** Throws the `RegistryError` that the client is told; under audit nothing. */
-  async hear(asked: Asked, askedAt: number, judge: () => Promise<Found>): Promise<void> {
+  async admit(asked: Asked, askedAt: number, judge: () => Promise<Found>): Promise<void> {
     const found = this.#find(asked, judge);
     if (asked.rule.mode === 'audit') return;
     const refused = refusalOf(asked, await this.#within(found, asked, askedAt));
