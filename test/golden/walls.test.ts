@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { globSync, readFileSync } from 'node:fs';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join, posix } from 'node:path';
+import { basename, dirname, join, posix } from 'node:path';
 import test from 'ava';
 import {
   DOORS,
@@ -71,6 +71,17 @@ test('the table of rooms in CONTRIBUTING.md is that of the walls', (t) => {
   t.deepEqual(
     told,
     Object.entries(ROOMS).map(([room, { imports }]) => [room, imports.join(', ') || 'nothing']),
+  );
+});
+
+test('the layout in CONTRIBUTING.md names every room', (t) => {
+  const document = readFileSync(join(ROOT, 'CONTRIBUTING.md'), 'utf8');
+  const layout = document.split('## Layout')[1]?.split('```')[1] ?? '';
+  const named = [...layout.matchAll(/^ *(\S+\/|\S+\.[jt]s) /gm)].map(([, name]) => name);
+  const rooms = Object.keys(ROOMS).map((room) => (isFile(room) ? room : `${basename(room)}/`));
+  t.deepEqual(
+    rooms.filter((room) => !named.includes(room)),
+    [],
   );
 });
 
