@@ -42,7 +42,7 @@ export interface FewVulnerabilitiesParts {
   readonly files: VexFiles;
   readonly policy: VulnerabilityPolicy;
   readonly choices: Choices;
-  /** So old an attested scan may be. */
+  /** How old an attested scan may be. */
   readonly maxAgeMs: number;
   readonly clock: Clock;
 }

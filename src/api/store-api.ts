@@ -157,7 +157,7 @@ export interface ImageSummary {
   /** Of the image itself: it is whole without what is attached to it. */
   readonly state: 'complete' | 'partial';
   readonly missingBytes: number;
-  /** So many of them are here, in parts of blobs, and not verified; left out where none. */
+  /** How many of them are here, in parts of blobs, and not verified; left out where none. */
   readonly arrivedBytes?: number;
   /** What its referrers lack, as signatures; left out where nothing. */
   readonly attachedMissingBytes?: number;
@@ -192,7 +192,7 @@ export interface ManifestReport {
 export interface MissingBlob {
   readonly digest: string;
   readonly size: number;
-  /** So many of its bytes are here, and not verified; left out where none. */
+  /** How many of its bytes are here, and not verified; left out where none. */
   readonly arrivedBytes?: number;
 }
 

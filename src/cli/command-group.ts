@@ -3,6 +3,7 @@ import { ConfigError } from '../config/problems.ts';
 import { parseByteSize } from '../config/quantity.ts';
 import { FILE_OPTION, JSON_OPTION } from './command-context.ts';
 import type { CommandLine } from './command-line.ts';
+import { TEXTS } from './texts.ts';
 
 /** A command: its arguments, its options and what it may touch. */
 type Action = (...args: never[]) => number | Promise<number>;
@@ -34,13 +35,13 @@ export function parseBytes(text: string): number {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
   }
-  throw new InvalidArgumentError('write a size such as "10GiB" or "500MB"');
+  throw new InvalidArgumentError(TEXTS.writeBytes);
 }
 
 export function parseLimit(text: string): number {
   const limit = Number(text);
   if (/^\d+$/.test(text) && limit >= 1 && limit <= MAX_LIMIT) return limit;
-  throw new InvalidArgumentError(`write a whole number from 1 to ${MAX_LIMIT}`);
+  throw new InvalidArgumentError(TEXTS.writeCount({ most: MAX_LIMIT }));
 }
 
 export function parseList(text: string): readonly string[] {

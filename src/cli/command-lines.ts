@@ -15,6 +15,7 @@ import { CLIENT_KINDS } from '../clients/client-kinds.ts';
 import { styled } from './colours.ts';
 import { CommandLine } from './command-line.ts';
 import type { Shell } from './completion.ts';
+import { TEXTS } from './texts.ts';
 import { addTrustCommands } from './trust-lines.ts';
 
 const LOCKED_OPTION = [
@@ -253,7 +254,7 @@ function parseServer(text: string): URL {
   const url = URL.parse(text);
   const isPlain = url && ['http:', 'https:'].includes(url.protocol) && !url.search && !url.hash;
   if (isPlain && url.username === '' && url.password === '') return url;
-  throw new InvalidArgumentError('write a URL such as "http://127.0.0.1:5001"');
+  throw new InvalidArgumentError(TEXTS.writeServer);
 }
 
 function parseMirror(text: string): URL {

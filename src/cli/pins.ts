@@ -168,12 +168,14 @@ function namingOthers(error: AdminError): AdminError {
   const { pins = [] } = (error.detail ?? {}) as { pins?: readonly Pin[] };
   if (pins.length === 0) return error;
   const others = pins.map((pin) => {
-    const by = pin.origin === 'hand' ? 'by another pin by hand' : describeOrigin(pin);
+    const by = pin.origin === 'hand' ? TEXTS.byOtherPin : describeOrigin(pin);
     const reason = describePinReason(pin);
     const why = reason === '' ? '' : ` (${reason})`;
-    return `${by}${why} as ${pin.image}`;
+    return TEXTS.keptAs({ by: `${by}${why}`, image: pin.image });
   });
-  return new AdminError(`${error.message}, but ${others.join(', ')}`, { cause: error });
+  return new AdminError(TEXTS.stillKept({ message: error.message, others: others.join(', ') }), {
+    cause: error,
+  });
 }
 
 /** Prints what is pinned, by whom and why. */

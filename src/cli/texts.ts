@@ -16,6 +16,9 @@ export const TEXTS = {
   missingArgument: ({ name, path }: { name: string; path: string }) =>
     `<${name}> is missing; write it behind "${path}"`,
   missingValue: ({ flags }: { flags: string }) => `${flags}: its value is missing; write it behind`,
+  writeBytes: 'write a size such as "10GiB" or "500MB"',
+  writeCount: ({ most }: { most: number }) => `write a whole number from 1 to ${most}`,
+  writeServer: 'write a URL such as "http://127.0.0.1:5001"',
   missingOption: ({ flags, description }: { flags: string; description: string }) =>
     `${flags} is missing: ${description}`,
   badValue: ({ name, value, remedy }: { name: string; value: string; remedy: string }) =>
@@ -128,6 +131,10 @@ export const TEXTS = {
     `${images} of registries that are not mirrored here`,
   unpinned: ({ image }: { image: string }) => `unpinned ${image}`,
   nothingPinned: 'nothing is pinned',
+  byOtherPin: 'by another pin by hand',
+  keptAs: ({ by, image }: { by: string; image: string }) => `${by} as ${image}`,
+  stillKept: ({ message, others }: { message: string; others: string }) =>
+    `${message}, but ${others}`,
   // Bundles.
   keyThere: ({ path }: { path: string }) =>
     `${path} is there already, and a key that is written over is lost: name another file`,

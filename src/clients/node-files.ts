@@ -117,7 +117,7 @@ export class NodeFiles {
     for (const path of this.list(draftOf(pattern))) this.remove(path);
   }
 
-  /** So many folders of the path of a file, the innermost first, as far as they are empty. */
+  /** How many folders of the path of a file, the innermost first, as far as they are empty. */
   removeEmptyFolders(path: string, count: number): void {
     let folder = dirname(this.#resolve(path));
     for (let left = count; left > 0 && folder !== this.#root; left -= 1) {

@@ -35,7 +35,7 @@ export function placesFor(connections: number): AnswerLimits {
   };
 }
 
-/** So many times in `stalledMs` it is looked who takes bytes. */
+/** How many times in `stalledMs` it is looked at who takes bytes. */
 const SAMPLES = 12;
 
 /** Of an answer under way. */

@@ -3,7 +3,7 @@ import type { Clock } from '../time/clock.ts';
 import { ExpiringMap } from '../time/expiring-map.ts';
 import type { Demand } from '../upstream/demand.ts';
 
-/** So often at most the wish of a client costs a question: a pull sends it with HEAD and GET, and again. */
+/** The wish of a client costs a question once in this time: a pull sends it with HEAD and GET, and again. */
 const RENEWAL_MS = 10_000;
 const MAX_TAGS = 10_000;
 

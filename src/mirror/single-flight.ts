@@ -130,7 +130,7 @@ interface Try {
   isSilent: boolean;
 }
 
-/** So often, and no more, a question is asked at a time, however many clients wait. */
+/** How often at most a question is asked at a time, however many clients wait. */
 const MAX_TRIES = 2;
 
 /**

@@ -19,7 +19,7 @@ export interface AuditParts {
 /** Made for its owner alone; one that stands there keeps its mode. A pipe that nobody reads is not waited for. */
 const FLAGS = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NONBLOCK;
 const MODE = 0o600;
-/** So many characters wait while the disk is slow; lines after these are lost. */
+/** How many characters wait while the disk is slow; lines after these are lost. */
 const MAX_WAITING = 1024 * 1024;
 /** After a write lines gather for so long. */
 const GATHER_MS = 50;

@@ -38,7 +38,7 @@ interface Outage extends UpstreamProblem {
   readonly pausedUntil: number;
 }
 
-/** So many connections in a row, or so many repositories, must fail before the registry is doubted. */
+/** How many connections in a row, or how many repositories, must fail before the registry is doubted. */
 const FAILURES_TO_ASK = 3;
 /** The longest pause before an upstream that is down is asked again. */
 const MAX_PAUSE_MS = 30_000;

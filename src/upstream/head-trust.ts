@@ -21,10 +21,10 @@ export interface HeadQuestion<Told> {
 const REFUSED_MS = 3_600_000;
 /** The same where it was no refusal of HEAD as such: it may pass soon. */
 const FAILED_MS = 5 * 60_000;
-/** So often in a row a GET must find what HEAD did not, before HEADs are left out. */
+/** How often in a row a GET must find what HEAD did not, before HEADs are left out. */
 const MISSES_TO_LEAVE_OUT = 2;
 
-/** So long HEADs alone may say that a tag means what it meant; then a GET decides. */
+/** How long HEADs alone may say that a tag means what it meant; then a GET decides. */
 const UNMOVED_MS = 24 * 3_600_000;
 /** The same where the upstream counts pulls. */
 const UNMOVED_COUNTED_MS = 7 * UNMOVED_MS;

@@ -17,7 +17,7 @@ export function isPull({ kind, method }: Pick<QuotaRequest, 'kind' | 'method'>):
 const RESERVE_SHARE = 0.25;
 /** Our own pauses after refusals in a row: a registry that has recovered is noticed within a minute. */
 const PAUSES = new Backoff({ firstMs: 1_000, maxMs: 60_000 });
-/** So many repositories must be refused, with no other answer between, to speak for the account. */
+/** How many repositories must be refused, with no other answer between, to speak for the account. */
 const REFUSED_TO_BLOCK = 3;
 /** The least lately refused are forgotten. */
 const MAX_REFUSED = 1_000;

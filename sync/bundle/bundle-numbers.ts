@@ -18,7 +18,7 @@ interface Document {
 /** Of their tags 100 bytes each. */
 const MAX_BROUGHT = 100_000;
 const MAX_BYTES = 16 * 2 ** 20;
-/** So far above what was made here an inventory may be, as when the file was lost. */
+/** How far above what was made here an inventory may be, as when the file was lost. */
 const MAX_AHEAD = 1_000_000;
 
 /**

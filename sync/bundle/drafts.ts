@@ -19,7 +19,7 @@ export interface DraftsParts
 
 /** With the images of one it bounds what they remember, half a KiB an image and 150 bytes a blob. */
 const MAX_OPEN = 4;
-/** So long after the last question a draft ends by itself. */
+/** How long after the last question a draft ends by itself. */
 const IDLE_MS = 10 * 60_000;
 
 /**

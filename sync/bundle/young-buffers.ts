@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** So much of what went by may be in memory until it is collected. */
+/** How much of what went by may be in memory until it is collected. */
 const EVERY_BYTES = 8 * 1024 * 1024;
 
 /**

@@ -1,6 +1,6 @@
 import test from 'ava';
 import * as fc from 'fast-check';
-import { readDescriptor } from '../../src/oci/descriptor.ts';
+import { formatPlatform, readDescriptor } from '../../src/oci/descriptor.ts';
 import { isDigest } from '../../src/oci/digest.ts';
 
 const MINIMAL = {
@@ -82,4 +82,11 @@ test('any JSON value is a descriptor with a digest and a size, or none', (t) => 
     { numRuns: 1000 },
   );
   t.pass();
+});
+
+test('a platform is named by its system, architecture and variant; an empty variant is none', (t) => {
+  const platform = { os: 'linux', architecture: 'arm' };
+  t.is(formatPlatform({ ...platform, variant: 'v7' }), 'linux/arm/v7');
+  t.is(formatPlatform(platform), 'linux/arm');
+  t.is(formatPlatform({ ...platform, variant: '' }), 'linux/arm');
 });

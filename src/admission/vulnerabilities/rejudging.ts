@@ -10,7 +10,7 @@ export interface JudgedBefore {
 export interface Rejudging {
   /** `current`: what it was judged by is still what the scanner knows. */
   readonly kind: 'current' | 'due';
-  /** So long the verdict of before serves; milliseconds since 1970, `undefined` for good. */
+  /** How long the verdict of before serves; milliseconds since 1970, `undefined` for good. */
   readonly validUntil: number | undefined;
 }
 

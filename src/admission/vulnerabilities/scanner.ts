@@ -20,7 +20,7 @@ export interface ScannerParts {
   readonly nameOf: (target: Target) => string;
   /** Whether the image is held, so that it is worth a look that nobody waits for. */
   readonly isHeld: (target: Target, digest: Digest) => Promise<boolean>;
-  /** So long a scan serves that another database has overtaken, or a scanner that is silent. */
+  /** How long a scan serves that another database has overtaken, or a scanner that is silent. */
   readonly maxAgeMs: number;
   readonly clock: Clock;
   readonly log: Log;

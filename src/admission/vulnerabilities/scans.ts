@@ -29,7 +29,7 @@ export interface ScansParts {
   readonly clock: Clock;
   /** Places for scans, and how many of them those may have that nobody waits for; four and two unless given. */
   readonly places?: { readonly all: number; readonly background: number } | undefined;
-  /** So long a scan keeps its place; ten seconds unless given. */
+  /** How long a scan keeps its place; ten seconds unless given. */
   readonly placeMs?: number | undefined;
   /** For one scan from its turn on; ten minutes unless given: Trivy's adapter gives up after five. */
   readonly scanMs?: number | undefined;
@@ -50,7 +50,7 @@ type Polled = Extract<ReportAnswer, { readonly kind: 'report' | 'unknown' }>;
 const PLACES = { all: 4, background: 2 };
 /** Half of what a client waits. */
 const PLACE_MS = 10_000;
-/** So many may go on without a place; one more keeps its own. */
+/** How many scans may go on without a place; one more keeps its own. */
 const MAX_LINGERING = 16;
 const PRIORITY = { wanted: 1, background: 0 };
 const SCAN_MS = 10 * 60_000;
@@ -61,7 +61,7 @@ const METADATA_MS = 30_000;
 /** Where the adapter does not say when to ask again: Harbor asks after 2 s first, then each 5 s. */
 const PAUSES = { firstMs: 1_000, factor: 1.5, maxMs: 5_000 };
 /**
- * So many requests for a report in a row may go wrong: an adapter that restarts is not given up, and
+ * How many requests for a report in a row may go wrong: an adapter that restarts is not given up, and
  * Anchore's says that a scan failed that it has not begun yet.
  */
 const MAX_FAULTS = { silent: 3, failed: 1 };

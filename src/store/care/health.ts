@@ -12,7 +12,7 @@ export interface HealthParts {
 /** What operators are told. */
 export type StoreCondition = Pick<StoreSummary, 'state' | 'reason' | 'since'>;
 
-/** So long after the last refusal a look at the room may end it: two pulls of one image are one trouble. */
+/** How long after the last refusal a look at the room may end it: two pulls of one image are one trouble. */
 const CALM_MS = 60_000;
 
 /**
@@ -40,7 +40,7 @@ export class Health {
     return this.#condition;
   }
 
-  /** So much must find room before a full store is ok; `undefined` while it refused just now. */
+  /** How much must find room before a full store is ok; `undefined` while it refused just now. */
   get wantedBytes(): number | undefined {
     const age = Math.abs(this.#now() - this.#refusedAt);
     return age < CALM_MS ? undefined : this.#refusedBytes;
@@ -80,7 +80,7 @@ export class Health {
     }
   }
 
-  /** So many bytes were kept at once. */
+  /** How many bytes were kept at once. */
   took(bytes: number): void {
     const { state } = this.#condition;
     if (state === 'failing' || (state === 'full' && bytes >= this.#refusedBytes)) this.takesAgain();

@@ -59,7 +59,7 @@ export class AsideFiles {
     return { files: files.length, bytes: files.reduce((sum, { bytes }) => sum + bytes, 0) };
   }
 
-  /** So many bytes of a blob that is not whole have come from this upstream. Nobody has verified them. */
+  /** How many bytes of a blob that is not whole have come from this upstream. Nobody has verified them. */
   arrivedBytes(digest: Digest, upstream: string): number {
     const name = asideName(`${digest}@${encodeURIComponent(upstream)}`);
     return this.#files.ingest.get(name)?.bytes ?? 0;

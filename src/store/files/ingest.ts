@@ -57,7 +57,7 @@ export class Ingest {
   #fill: SparseFill | undefined;
   /** None where the writer proves the bytes. */
   #digester: Digester | undefined;
-  /** So many bytes are hashed; more that are there are read back meanwhile. */
+  /** How many bytes are hashed; more that are there are read back meanwhile. */
   #hashed = 0;
   #isReadingBack = false;
   #caughtUp: Promise<void> = Promise.resolve();

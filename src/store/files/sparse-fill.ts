@@ -14,7 +14,7 @@ export interface SparseFillParts {
   readonly step: CrashPoint;
 }
 
-/** So much is written, or so much time passes, before it is synced. */
+/** How much is written, or how much time passes, before it is synced. */
 const GROUP = { bytes: 64 * 1024 * 1024, ms: 5_000 } as const;
 
 /**
