@@ -19,34 +19,36 @@ export interface BundleSource extends TarSource {
   readonly head?: PartHead;
 }
 
-/**
- * The parts in these files and folders, those of one bundle together and in their order, older bundles
- * first. What cannot be read as one is told to `failed`, else thrown. One manifest of each bundle stays in
- * memory.
- */
-export async function findSources(
-  paths: readonly string[],
-  failed?: (path: string, error: AdminError) => void,
-): Promise<BundleSource[]> {
-  const files = (await Promise.all(paths.map(filesAt))).flat();
-  const sources: (BundleSource & { readonly head: PartHead })[] = [];
-  const heads = new HeadPool();
-  for (const path of new Set(files)) {
-    try {
-      const source = await describing(path, async () => sourceAt(path));
-      sources.push({ ...source, head: heads.share(source.head) });
-    } catch (error) {
-      if (!failed || !(error instanceof AdminError)) throw error;
-      failed(path, error);
-    }
-  }
-  return sources.toSorted((a, b) => compare(a.head, b.head));
+/** One of a file. */
+export interface KnownSource extends BundleSource {
+  readonly head: PartHead;
 }
 
-async function sourceAt(path: string): Promise<BundleSource & { readonly head: PartHead }> {
+/**
+ * The parts in these files and folders, those of one bundle together and in their order, older bundles
+ * first. Throws an `AdminError` for what cannot be read as one. One manifest of each bundle stays in memory.
+ */
+export async function findSources(paths: readonly string[]): Promise<KnownSource[]> {
+  const files = (await Promise.all(paths.map(filesAt))).flat();
+  const sources: KnownSource[] = [];
+  const heads = new HeadPool();
+  for (const path of new Set(files)) sources.push(await readSource(path, heads));
+  return inOrder(sources);
+}
+
+/** Reads the head of a file. Throws an `AdminError` with its name for what cannot be read, or is no part. */
+export async function readSource(path: string, heads: HeadPool): Promise<KnownSource> {
   const open = (): AsyncIterable<Uint8Array> =>
     createReadStream(path, { highWaterMark: CHUNK_BYTES });
-  return { name: path, head: await peekPart(open(), 'any'), size: (await stat(path)).size, open };
+  return describing(path, async () => {
+    const head = heads.share(await peekPart(open(), 'any'));
+    return { name: path, head, size: (await stat(path)).size, open };
+  });
+}
+
+/** Those of one bundle together and in their order, older bundles first. */
+export function inOrder(sources: readonly KnownSource[]): KnownSource[] {
+  return sources.toSorted((a, b) => compare(a.head, b.head));
 }
 
 function compare(a: PartHead, b: PartHead): number {

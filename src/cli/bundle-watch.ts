@@ -2,9 +2,24 @@ import { stat } from 'node:fs/promises';
 import type { BundlesReport, BundleState } from '../api/bundle-api.ts';
 import type { Config } from '../config/config.ts';
 import { createLog, logFormatOf } from '../observe/log.ts';
+import { BundleError } from '../../sync/bundle/bundle-error.ts';
+import { HeadPool } from '../../sync/bundle/head-pool.ts';
 import { withAdmin, type Ask } from './admin-client.ts';
-import { filesAt, findSources, sourcesToSend, type BundleSource } from './bundle-sources.ts';
-import { AdminError, EXIT_CODE, StopSignals, type StoreContext } from './command-context.ts';
+import {
+  filesAt,
+  inOrder,
+  readSource,
+  sourcesToSend,
+  type BundleSource,
+  type KnownSource,
+} from './bundle-sources.ts';
+import {
+  AdminError,
+  EXIT_CODE,
+  StopSignals,
+  UsageError,
+  type StoreContext,
+} from './command-context.ts';
 
 export interface WatchParts {
   readonly config: Config;
@@ -16,13 +31,14 @@ export interface WatchParts {
 
 /** The other end of a one-way link writes when it likes, and some file systems tell nobody. */
 const LOOK_MS = 2_000;
-/** What was refused is tried again: what it lacked may have come. */
+/** What was refused, or could not be read or written, is tried again: what it lacked may have come. */
 const AGAIN_MS = 60_000;
 
 /**
  * Takes in whatever parts appear in a folder, until a signal: a file counts once its name has no dot in
  * front, ends in `.tar`, and it has the same size at two looks. It stays where it is. A part that is
- * refused holds up no other one. Of each file its size and time are remembered while it is there.
+ * refused holds up no other one, and a part that was taken in and is awaited again goes along with the next
+ * one. Of each file its size and time are remembered while it is there, and its head until its bundle is in force.
  */
 export async function watchFolder(folder: string, parts: WatchParts): Promise<number> {
   const { config, context } = parts;
@@ -50,6 +66,8 @@ interface Seen {
   readonly stamp: string;
   /** When it is to be tried next, milliseconds since 1970; never, once it was taken in. */
   readonly dueAt: number;
+  /** Read once; of a bundle that is in force nothing is kept. */
+  readonly source?: KnownSource;
 }
 
 class Watcher {
@@ -58,6 +76,8 @@ class Watcher {
   #seen = new Map<string, Seen>();
   /** Why the last look came to nothing: it is told once. */
   #trouble: string | undefined;
+  /** When what was not written of what is in force is to be tried again. */
+  #receiptDueAt = Infinity;
 
   constructor(folder: string, parts: WatcherParts) {
     this.#folder = folder;
@@ -69,7 +89,7 @@ class Watcher {
     const { config, context, log } = this.#parts;
     try {
       const due = await this.#findDue();
-      if (due.length > 0)
+      if (due.length > 0 || this.#receiptDueAt <= context.now())
         await withAdmin(config, context, async (ask) => this.#bring(ask, due), 'make');
       this.#trouble = undefined;
     } catch (error) {
@@ -99,22 +119,63 @@ class Watcher {
   }
 
   async #bring(ask: Ask, due: readonly string[]): Promise<void> {
-    const { log, signal, writeReceipt } = this.#parts;
-    // The other parts of a bundle may serve to make a lost one.
-    const found = await findSources([...this.#seen.keys()], (path, { message: reason }) => {
-      if (due.includes(path)) log.warn({ path, reason }, 'no part of a bundle');
-    });
+    const { context, signal } = this.#parts;
+    await this.#readHeads(due);
     const report = (await ask('/api/v1/bundles')) as BundlesReport;
-    const applied = new Set(report.applied.map(({ id }) => id));
-    const open = found.filter(({ head }) => head && !applied.has(head.id));
-    const wanted = sourcesToSend(open, report).filter(
-      ({ name, head }) => !head || due.includes(name),
-    );
-    for (const path of due) this.#note(path, Infinity);
+    for (const { id } of report.applied) this.#forget(id);
+    const awaited = new Set(report.awaited.map(({ id }) => id));
+    const isWanted = ({ name, head }: BundleSource): boolean =>
+      !head ||
+      due.includes(name) ||
+      (awaited.has(head.id) && this.#seen.get(name)?.dueAt === Infinity);
+    // The other parts of a bundle may serve to make a lost one.
+    const wanted = sourcesToSend(inOrder(this.#sources), report).filter(isWanted);
     for (const source of wanted) {
       if (signal.aborted) return;
-      const isInForce = await this.#take(ask, source);
-      if (isInForce) await writeReceipt(ask);
+      if (await this.#take(ask, source)) await this.#writeReceipt(ask);
+    }
+    for (const path of due) this.#rest(path);
+    if (this.#receiptDueAt <= context.now()) await this.#writeReceipt(ask);
+  }
+
+  get #sources(): KnownSource[] {
+    return [...this.#seen.values()].flatMap(({ source }) => source ?? []);
+  }
+
+  async #readHeads(due: readonly string[]): Promise<void> {
+    const { log, context } = this.#parts;
+    const heads = new HeadPool();
+    for (const { head } of this.#sources) heads.share(head);
+    for (const path of due) {
+      const seen = this.#seen.get(path);
+      if (!seen || seen.source) continue;
+      try {
+        this.#seen.set(path, { ...seen, source: await readSource(path, heads) });
+      } catch (error) {
+        if (!(error instanceof AdminError)) throw error;
+        log.warn({ path, reason: error.message }, 'no part of a bundle');
+        const isForeign = error.cause instanceof BundleError;
+        this.#note(path, isForeign ? Infinity : context.now() + AGAIN_MS);
+      }
+    }
+  }
+
+  /** Of a bundle that is in force. */
+  #forget(id: string): void {
+    for (const [path, { source, ...seen }] of this.#seen) {
+      if (source?.head.id === id) this.#seen.set(path, seen);
+    }
+  }
+
+  async #writeReceipt(ask: Ask): Promise<void> {
+    const { log, context, writeReceipt } = this.#parts;
+    try {
+      await writeReceipt(ask);
+      this.#receiptDueAt = Infinity;
+    } catch (error) {
+      if (!(error instanceof AdminError || error instanceof UsageError)) throw error;
+      log.warn({ reason: error.message }, 'receipt not written');
+      this.#receiptDueAt = context.now() + AGAIN_MS;
     }
   }
 
@@ -128,6 +189,8 @@ class Watcher {
       for (const refused of report?.refused ?? []) {
         log.warn({ ...about, ...refused }, 'admission refuses an image of the bundle');
       }
+      this.#note(source.name, Infinity);
+      if (report) this.#forget(id);
       return report !== undefined;
     } catch (error) {
       if (!(error instanceof AdminError)) throw error;
@@ -135,6 +198,12 @@ class Watcher {
       this.#note(source.name, context.now() + AGAIN_MS);
       return false;
     }
+  }
+
+  /** What is neither refused nor unreadable is done with. */
+  #rest(path: string): void {
+    const { dueAt = Infinity } = this.#seen.get(path) ?? {};
+    if (dueAt <= this.#parts.context.now()) this.#note(path, Infinity);
   }
 
   #note(path: string, dueAt: number): void {

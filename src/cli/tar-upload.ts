@@ -46,11 +46,16 @@ async function* counted(
   came(bytes);
 }
 
-/** What is wrong with a file is told with its name. */
+/** What is wrong with a file, also when it cannot be read, is told with its name. */
 export async function describing<Value>(name: string, work: () => Promise<Value>): Promise<Value> {
   try {
     return await work();
   } catch (error) {
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (syscall !== undefined) {
+      const message = TEXTS.unreadableFile({ path: name, reason: code ?? syscall });
+      throw new AdminError(message, { cause: error });
+    }
     const isTold = error instanceof BundleError || error instanceof AdminError;
     if (!isTold) throw error;
     const fault =

@@ -1,6 +1,6 @@
 /** `bundle import` and `bundle status` against a real server, from files, a folder and a pipe. */
 import { EventEmitter } from 'node:events';
-import { open, rename, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -162,3 +162,99 @@ test('what appears in a watched folder is taken in once it is whole, whatever el
   t.deepEqual((await pull(site, 'org/app', 'v1')).body, APP.manifest.bytes);
   t.deepEqual([...(await decodeInventory(readFileSync(receipt))).applied], [[SERIES, 1]]);
 });
+
+/** A file that opens and then fails, as one on a medium that is damaged does. */
+const UNREADABLE = '/proc/self/mem';
+
+test('a file that the disk does not give is told with its name, and ends no watching', async (t) => {
+  const site = await startAirGapped(t);
+  const folder = await createTempFolder(t);
+  await symlink(UNREADABLE, join(folder, 'a.tar'));
+  const { code, stderr } = await run(t, site, ['import', folder]);
+  t.is(code, 1);
+  t.regex(stderr, /^entrepot: .*a\.tar cannot be read \(EIO\)\n$/);
+  await writeFile(join(folder, 'b.tar'), await bundleOf([IMAGE]).part(1));
+  const watched = await watch(t, site, folder, [async () => undefined, async () => undefined]);
+  t.is(watched.code, 0, watched.stderr);
+  t.deepEqual((await pull(site, 'org/app', 'v1')).body, APP.manifest.bytes);
+});
+
+test('a receipt that cannot be written holds up no bundle, and is written when it can be', async (t) => {
+  const site = await startAirGapped(t);
+  const folder = await createTempFolder(t);
+  const there = join(await createTempFolder(t), 'mounted');
+  const receipt = join(there, 'receipt');
+  for (const number of [1, 2]) {
+    const bundle = bundleOf([IMAGE], { manifest: { number } });
+    await writeFile(join(folder, `${number}.tar`), await bundle.part(1));
+  }
+  const steps = [async () => undefined, async () => mkdir(there), async () => undefined];
+  const { code } = await watch(t, site, folder, steps, ['--receipt', receipt]);
+  t.is(code, 0);
+  t.deepEqual([...(await decodeInventory(readFileSync(receipt))).applied], [[SERIES, 2]]);
+});
+
+test('parts that were taken in and lost by the site are sent again from a watched folder', async (t) => {
+  const site = await startAirGapped(t);
+  const folder = await createTempFolder(t);
+  const parts = await bundleOf([IMAGE], { partBytes: 25_000 }).all();
+  const last = parts.length - 1;
+  for (const [place, bytes] of parts.entries()) {
+    if (place < last) await writeFile(join(folder, `${place}.tar`), bytes);
+  }
+  const lose = async (): Promise<void> => {
+    const ingest = join(site.storePath, 'ingest');
+    const files = await readdir(ingest, { recursive: true, withFileTypes: true });
+    const pieces = files.filter((file) => file.isFile());
+    t.true(pieces.length > 0);
+    for (const { parentPath, name } of pieces) await rm(join(parentPath, name));
+    await writeFile(join(folder, `${last}.tar`), parts[last]!);
+  };
+  const wait = async (): Promise<void> => undefined;
+  const { code } = await watch(t, site, folder, [wait, lose, wait, wait, wait]);
+  t.is(code, 0);
+  t.deepEqual((await pull(site, 'org/app', 'v1')).body, APP.manifest.bytes);
+});
+
+test('the head of a file in a watched folder is read once', async (t) => {
+  const site = await startAirGapped(t);
+  const bundle = bundleOf([IMAGE], { partBytes: 25_000, manifest: { hasParity: true } });
+  const made = await writeParts(t, bundle, { without: 2 });
+  const folder = await createTempFolder(t);
+  const parity = join(folder, 'parity.tar');
+  const age = async (): Promise<void> => utimes(parity, 1_000_000, 1_000_000);
+  await rename(join(made, 'b.parity.tar'), parity);
+  await age();
+  const bring = async (): Promise<void> => {
+    // The same file by all that a look tells; a second reader of its head would find none.
+    const file = await open(parity, 'r+');
+    await file.write(Buffer.alloc(512, 'x'), 0, 512, 0);
+    await file.close();
+    await age();
+    for (const name of await readdir(made)) await rename(join(made, name), join(folder, name));
+  };
+  const wait = async (): Promise<void> => undefined;
+  const { code } = await watch(t, site, folder, [wait, bring, wait, wait]);
+  t.is(code, 0);
+  t.deepEqual((await pull(site, 'org/app', 'v1')).body, APP.manifest.bytes);
+});
+
+/** With these steps between the looks, at each of which more than a minute goes by. */
+async function watch(
+  t: ExecutionContext,
+  site: TestMirror,
+  folder: string,
+  steps: readonly (() => Promise<unknown>)[],
+  args: readonly string[] = [],
+) {
+  const signals = new EventEmitter();
+  let looks = 0;
+  const pause = async (): Promise<void> => {
+    const step = steps[looks];
+    looks += 1;
+    if (step) await step();
+    else signals.emit('SIGTERM', 'SIGTERM');
+  };
+  const parts = { pause, now: () => 1_000_000_000_000 + looks * 61_000 };
+  return run(t, site, ['import', '--watch', folder, ...args], { signals, parts });
+}
