@@ -34,10 +34,6 @@ export class Terminal {
     if (done) throw new Error(`the shell ended at: ${command}`);
     return { code: Number(value), output: await readFile(this.#output, 'utf8') };
   }
-
-  close(): void {
-    this.#shell.stdin!.end();
-  }
 }
 
 function quote(text: string): string {

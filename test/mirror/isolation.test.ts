@@ -132,6 +132,26 @@ test('a 404 of one upstream leaves what another one sent of a blob', async (t) =
   t.deepEqual(one.conversation(), [`GET /v2/team/app/blobs/<app.layer0> bytes=100000-`]);
 });
 
+test('a 404 of one repository leaves what came of a blob through another one', async (t) => {
+  const { one, mirror, ask } = await startHouse(t);
+  const image = buildImage({ seed: 'app', layers: [300_000] });
+  one.addImage('team/app', 'latest', image, { name: 'app' });
+  one.addImage('team/other', 'latest', buildImage({ seed: 'other', layers: [10] }));
+  const layer = image.layer(0);
+  one.cut(layer, { after: 100_000 });
+  one.status(layer, 403);
+  await t.throwsAsync(ask(blobOf('one.example', 'team/app', layer)), {
+    instanceOf: TruncatedError,
+  });
+  await idle(mirror);
+  one.status(layer, 404);
+  t.is((await ask(blobOf('one.example', 'team/other', layer))).status, 404);
+  await idle(mirror);
+  one.clear();
+  t.deepEqual((await ask(blobOf('one.example', 'team/app', layer))).body, layer.bytes);
+  t.deepEqual(one.conversation(), [`GET /v2/team/app/blobs/<app.layer0> bytes=100000-`]);
+});
+
 test('a 404 of one upstream is not believed of another', async (t) => {
   const one = await FakeRegistry.start(t);
   const two = await FakeRegistry.start(t);
