@@ -57,7 +57,10 @@ export class AccessStore {
       unwritten: (reason, file) =>
         log.error({ path: file, reason }, 'the keys of tokens count until the process ends'),
     });
-    return new AccessStore({ ...parts, tokens, keys, kept: await KeptKeys.open(path) });
+    const kept = await KeptKeys.open(path, (reason, file) =>
+      log.error({ path: file, reason }, 'the kept keys of issuers are not read: fetched anew'),
+    );
+    return new AccessStore({ ...parts, tokens, keys, kept });
   }
 
   private constructor(parts: AccessStoreParts & Opened) {

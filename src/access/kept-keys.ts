@@ -15,9 +15,17 @@ export class KeptKeys {
   readonly #sets: Map<string, KeySet>;
   readonly #writes = new PQueue({ concurrency: 1 });
 
-  static async open(storePath: string): Promise<KeptKeys> {
+  /** What cannot be read is fetched anew, as what is damaged is: `unread` is told why. */
+  static async open(
+    storePath: string,
+    unread: (reason: string, path: string) => void,
+  ): Promise<KeptKeys> {
     const path = join(storePath, 'issuer-keys.json');
-    return new KeptKeys(path, parse(await readOwn(path, MAX_BYTES)));
+    const text = await readOwn(path, MAX_BYTES).catch((error: NodeJS.ErrnoException) => {
+      unread(error.code ?? error.message, path);
+      return undefined;
+    });
+    return new KeptKeys(path, parse(text));
   }
 
   private constructor(path: string, sets: Map<string, KeySet>) {

@@ -38,24 +38,43 @@ export async function createToken(
   };
   const ask = async (): Promise<NewApiToken> =>
     askOnce<NewApiToken>(options, context, { path: PATH, method: 'POST', body });
+  const revoke = async (id: string): Promise<unknown> =>
+    askOnce(options, context, { path: `${PATH}/${id}`, method: 'DELETE' });
   const token =
-    jsonKey === undefined ? await ask() : await askForFile(resolve(context.cwd, jsonKey), ask);
+    jsonKey === undefined
+      ? await ask()
+      : await askForFile(resolve(context.cwd, jsonKey), { ask, revoke });
   const { secret, ...about } = token;
   const text = jsonKey === undefined ? secret : TEXTS.keyWritten({ path: jsonKey });
   print(options, context, jsonKey === undefined ? token : about, () => `${text}\n`);
   return EXIT_CODE.ok;
 }
 
-/** A secret that no file can hold is not made, and a file without one does not stay. */
-async function askForFile(path: string, ask: () => Promise<NewApiToken>): Promise<NewApiToken> {
-  await using file = await open(path, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
+/** A secret that no file can hold does not count, and a file without one does not stay. */
+async function askForFile(
+  path: string,
+  { ask, revoke }: { ask: () => Promise<NewApiToken>; revoke: (id: string) => Promise<unknown> },
+): Promise<NewApiToken> {
+  const explain = (cause: NodeJS.ErrnoException): AdminError => {
     const reason = cause.code ?? cause.message;
-    throw new AdminError(TEXTS.unwritableFile({ path, reason }), { cause });
+    return new AdminError(TEXTS.unwritableFile({ path, reason }), { cause });
+  };
+  await using file = await open(path, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
+    throw explain(cause);
   });
   try {
     const token = await ask();
     const { id, secret } = token;
-    await file.writeFile(`${JSON.stringify({ type: 'entrepot_key', id, secret }, undefined, 2)}\n`);
+    const text = `${JSON.stringify({ type: 'entrepot_key', id, secret }, undefined, 2)}
+`;
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } catch (error) {
+      // Where that fails, too, it counts, and nobody knows it.
+      await revoke(id).catch(() => undefined);
+      throw explain(error as NodeJS.ErrnoException);
+    }
     return token;
   } catch (error) {
     await rm(path, { force: true });

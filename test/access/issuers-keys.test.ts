@@ -2,6 +2,7 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { breakDisk } from '../faults/bad-sectors.ts';
 import { createCertificates, issueCertificates } from '../helpers/certificate.ts';
 import { Clock, HOUR, MINUTE, SECOND } from '../helpers/clock.ts';
 import { Gate } from '../helpers/gate.ts';
@@ -251,6 +252,20 @@ test('after a restart the last good keys count while the provider is away', asyn
   first.keys.answer = givesKeys(first.key);
   first.clock.advance(MINUTE);
   t.is(await third.pull(await first.token()), 200);
+});
+
+test('kept keys that the disk does not give hold up no start: they are fetched anew', async (t) => {
+  const storePath = await createTempFolder(t);
+  const first = await start(t, { storePath });
+  t.is(await first.pull(await first.token()), 200);
+  await first.mirror.stop();
+  const file = join(storePath, 'issuer-keys.json');
+  await breakDisk(t, file, { call: 'read', times: 1 });
+  const options = { clock: first.clock, storePath };
+  const who = ['k8s:prod:team-a:builder'];
+  const second = await startPrivateMirror(t, who, first.issuers, options);
+  await second.mirror.logged('the kept keys of issuers are not read: fetched anew');
+  t.is(await second.pull(await first.token()), 200);
 });
 
 test('a reload that leaves an issuer as it is leaves its keys, too; offline none are fetched', async (t) => {

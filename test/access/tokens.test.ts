@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { ApiTokens } from '../../src/access/api-tokens.ts';
+import { breakDisk } from '../faults/bad-sectors.ts';
 import { Clock } from '../helpers/clock.ts';
 import { createTempFolder, startMirror, type TestMirror } from '../helpers/mirror.ts';
 import { runStoreCommand } from '../cli/run-store-command.ts';
@@ -59,6 +60,17 @@ test("a key file has the form that clients take, and is its maker's alone", asyn
   t.false(existsSync(other));
   t.is((await run(t, mirror, ['create', 'x', '--expires', '1s'])).code, 64);
   t.is((await run(t, mirror, ['create', 'x', '--role', 'root'])).code, 64);
+});
+
+test('a token whose key file the disk does not take counts no more', async (t) => {
+  const mirror = await start(t);
+  const path = join(await createTempFolder(t), 'full-disk.json');
+  await breakDisk(t, path, { call: 'writeFile', times: 1, code: 'ENOSPC' });
+  const { code, stderr } = await run(t, mirror, ['create', 'site', '--json-key', path]);
+  t.is(code, 1);
+  t.is(stderr, `entrepot: ${path} cannot be written (ENOSPC)\n`);
+  t.false(existsSync(path));
+  t.is((await run(t, mirror, ['list'])).stdout, 'no token was made here\n');
 });
 
 test('a disk that refuses one change undoes no other one', async (t) => {

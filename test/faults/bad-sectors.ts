@@ -3,26 +3,28 @@ import { open, type FileHandle } from 'node:fs/promises';
 import type { ExecutionContext } from 'ava';
 import type { Stored } from '../helpers/image.ts';
 
+type Call = 'read' | 'write' | 'writeFile';
+
 /**
- * Makes reads from or writes to files of this blob fail as those of a broken disk do, so many
- * times from now. Injected into Node's file handles: a real device of this kind needs a kernel
+ * Makes reads from or writes to a file, by its path or the blob that it has, fail as those of a broken or full
+ * disk do, so many times from now. Injected into Node's file handles: a real device of this kind needs a kernel
  * module that few machines have. The names of files come from /proc.
  */
 export async function breakDisk(
   t: ExecutionContext,
-  blob: Stored,
-  { call, times }: { call: 'read' | 'write'; times: number },
+  file: Stored | string,
+  { call, times, code = 'EIO' }: { call: Call; times: number; code?: 'EIO' | 'ENOSPC' },
 ): Promise<void> {
   const handle = await open(import.meta.filename);
-  const prototype = Object.getPrototypeOf(handle) as Record<'read' | 'write', () => unknown>;
+  const prototype = Object.getPrototypeOf(handle) as Record<Call, () => unknown>;
   await handle.close();
   const works = prototype[call];
-  const encoded = blob.digest.slice(blob.digest.indexOf(':') + 1);
+  const [, name = ''] = typeof file === 'string' ? ['', file] : file.digest.split(':');
   let left = times;
   prototype[call] = async function broken(this: FileHandle, ...args: unknown[]) {
-    if (left > 0 && readlinkSync(`/proc/self/fd/${this.fd}`).includes(encoded)) {
+    if (left > 0 && readlinkSync(`/proc/self/fd/${this.fd}`).includes(name)) {
       left -= 1;
-      throw Object.assign(new Error(`EIO: i/o error, ${call}`), { code: 'EIO', syscall: call });
+      throw Object.assign(new Error(`${code}: i/o error, ${call}`), { code, syscall: call });
     }
     return Reflect.apply(works, this, args) as unknown;
   };
