@@ -2,7 +2,7 @@ import anyTest from 'ava';
 import { ImportHarness } from './import-harness.ts';
 import { IMPORT_STEPS } from './import-steps.ts';
 
-const RANDOM_KILLS = 5;
+const RANDOM_KILLS = 3;
 const SLOW_MACHINE_MS = 120_000;
 /** They have one site, which takes in one bundle after the other. */
 const test = anyTest.serial;
@@ -29,7 +29,8 @@ test('all tags of an import move at once', async (t) => {
 for (const [step, counts] of Object.entries(IMPORT_STEPS)) {
   test(`an import killed at ${step} is completed by a second one; all tags move at once`, async (t) => {
     t.timeout(SLOW_MACHINE_MS);
-    for (const count of counts) {
+    // The first and the last of them; `npm run crash` takes them all.
+    for (const count of new Set([counts[0], counts.at(-1)])) {
       const { wrong, pulls } = await harness.run(step, count);
       t.deepEqual(wrong, [], `the time ${count}`);
       t.true(pulls > 0);
