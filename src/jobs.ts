@@ -53,7 +53,7 @@ export async function openJobs(config: Config, parts: JobsParts) {
       admission.report(...asked, { reach: 'held' })) satisfies SyncOptions['verdicts'],
   };
   const now = (): number => clock.wall();
-  const brought = await SiteState.open(store.path);
+  const brought = await SiteState.open(store.path, parts.log);
   const syncState = await SyncState.open(join(store.path, 'sync.json'));
   const fetching = { ...own, timer: { ...REAL_TIMER, ...clock }, isOffline: config.offline };
   const selecting = {

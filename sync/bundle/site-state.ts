@@ -1,10 +1,13 @@
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Log } from '../../src/observe/log.ts';
 import { isDigest, type Digest } from '../../src/oci/digest.ts';
 import { parseImageName, splitTarget } from '../../src/oci/reference.ts';
 import { readOwn, writeOwn } from '../../src/store/own-file.ts';
 import type { KnownImage } from '../state.ts';
 import { imageDigestName, type WantedParts } from '../wanted-image.ts';
 import { MANIFEST_LIMITS } from './parse-manifest.ts';
+import { TEXTS } from './texts.ts';
 
 /** An image that a bundle brought and that the site keeps. */
 export interface BroughtImage extends WantedParts {
@@ -74,9 +77,16 @@ export class SiteState {
   #document: Document;
   #written: Promise<void> = Promise.resolve();
 
-  static async open(storePath: string): Promise<SiteState> {
+  /** Of a damaged file nothing counts, and it is put beside for whoever can mend it. */
+  static async open(storePath: string, log: Pick<Log, 'error'>): Promise<SiteState> {
     const path = join(storePath, 'bundles.json');
-    return new SiteState(path, parse(await readOwn(path, MAX_BYTES)) ?? EMPTY);
+    const text = await readOwn(path, MAX_BYTES);
+    const document = text === undefined ? EMPTY : parse(text);
+    if (document) return new SiteState(path, document);
+    const aside = `${path}.damaged`;
+    await rename(path, aside).catch(() => undefined);
+    log.error({ path: aside }, TEXTS.stateDamaged);
+    return new SiteState(path, EMPTY);
   }
 
   private constructor(path: string, document: Document) {
@@ -191,9 +201,9 @@ export class SiteState {
   }
 }
 
-function parse(text: string | undefined): Document | undefined {
+function parse(text: string): Document | undefined {
   try {
-    const document = { ...EMPTY, ...(JSON.parse(text ?? '') as object) } as Document;
+    const document = { ...EMPTY, ...(JSON.parse(text) as object) } as Document;
     const digests = [
       ...document.applied.map(({ id }) => id),
       ...document.open.map(({ id }) => id),

@@ -204,4 +204,6 @@ export const TEXTS = {
     `part ${part} is missing too, and the parity part makes up for one: have a copy of one of them`,
   rebuildShort: ({ path }: { path: string }) =>
     `${path} ends before its end, so that nothing can be made from it: copy it again`,
+  stateDamaged:
+    'what is known of bundles is damaged: older ones are taken, and the next one lets go of what others brought',
 } as const;

@@ -145,13 +145,13 @@ test('what a bundle brought and was refused is told by policy refused until it i
 
 test('of what was refused a site remembers the 1,000 that came last, also after a restart', async (t) => {
   const path = await createTempFolder(t);
-  const state = await SiteState.open(path);
+  const state = await SiteState.open(path, { error: () => t.fail() });
   const arrival = { digest: DIGEST, series: SERIES, number: 1, broughtAt: 5 };
   const named = (first: number, count: number) =>
     new Map(Array.from({ length: count }, (_, at) => [`${UPSTREAM}/app:${first + at}`, arrival]));
   await state.keep(new Map(), [], named(0, 700));
   await state.keep(new Map(), [], named(600, 700));
-  const { refused } = (await SiteState.open(path)).current;
+  const { refused } = (await SiteState.open(path, { error: () => t.fail() })).current;
   const names = Object.keys(refused);
   t.deepEqual(
     [names.length, names[0], names.at(-1)],
@@ -165,7 +165,7 @@ test('of what was refused a site remembers the 1,000 that came last, also after 
     broughtAt: 5,
   } as const;
   await state.keep(new Map([[`${UPSTREAM}/app:700`, kept]]), [`${UPSTREAM}/app:800`], new Map());
-  const left = Object.keys((await SiteState.open(path)).current.refused);
+  const left = Object.keys((await SiteState.open(path, { error: () => t.fail() })).current.refused);
   t.deepEqual(
     left,
     names.filter((name) => !/:[78]00$/.test(name)),

@@ -1,5 +1,5 @@
 /** What a mirror makes, a site reads: names, numbers and state files that stand in the way of that. */
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import type { Digest } from '../../../src/oci/digest.ts';
@@ -11,6 +11,8 @@ import { createTempFolder } from '../../helpers/mirror.ts';
 import { bring, bundleOf, startAirGapped } from './brought-bundle.ts';
 import { Connected } from './connected.ts';
 
+const DAMAGED =
+  'what is known of bundles is damaged: older ones are taken, and the next one lets go of what others brought';
 const APP = buildImage({ seed: 'app', layers: [3_000] });
 const SITE = '6b7e0000-0000-4000-8000-000000000001';
 
@@ -88,7 +90,7 @@ test('what stands in the place of files of the site is told, and does no more ha
   }
 });
 
-test('a state file that makes no sense is as good as none', async (t) => {
+test('a state file that makes no sense is as good as none, is told, and is put beside', async (t) => {
   const storePath = await createTempFolder(t);
   const { digest } = APP.manifest;
   const open = { id: digest, series: SITE, number: 1, images: 1 };
@@ -97,8 +99,12 @@ test('a state file that makes no sense is as good as none', async (t) => {
     { open: [{ ...open, parts: 2, received: [3] }] },
     { applied: [{ id: digest, number: '7' }] },
   ]) {
-    writeFileSync(join(storePath, 'bundles.json'), JSON.stringify({ version: 1, ...document }));
+    const path = join(storePath, 'bundles.json');
+    const text = JSON.stringify({ version: 1, ...document });
+    writeFileSync(path, text);
     const site = await startAirGapped(t, { storePath });
+    t.is(readFileSync(`${path}.damaged`, 'utf8'), text);
+    await site.logged(DAMAGED);
     const { status, body } = await get(`${site.server.adminUrl}/api/v1/bundles`);
     t.deepEqual([status, JSON.parse(String(body))], [200, { awaited: [], applied: [] }]);
     await site.stop();
