@@ -165,17 +165,20 @@ function requestedRanges(ctx: V2Context, content: Content, size: number): ByteRa
 function askedRanges(ctx: V2Context) {
   const header = ctx.get('Range');
   if (header === '' || ctx.get('If-Range') !== '') return undefined;
+  let parsed: { size: number; ranges: readonly ByteRange[] | undefined } | undefined;
   return {
     isOpen: /\d-\s*$/.test(header),
-    of: (size: number): readonly ByteRange[] | undefined => {
-      try {
-        return parseRange(header, size);
-      } catch {
-        // None of it: the answer will say so.
-        return [];
-      }
-    },
+    // Asked for again whenever something has come.
+    of: (size: number) => (parsed?.size === size ? parsed : (parsed = parse(size))).ranges,
   };
+  function parse(size: number): { size: number; ranges: readonly ByteRange[] | undefined } {
+    try {
+      return { size, ranges: parseRange(header, size) };
+    } catch {
+      // None of it: the answer will say so.
+      return { size, ranges: [] };
+    }
+  }
 }
 
 /** Of a system call on a file: the store cannot give what it holds. */

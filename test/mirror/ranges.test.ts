@@ -133,6 +133,16 @@ test('a look at the size begins no transfer of the whole', async (t) => {
   t.deepEqual(registry.conversation(), [line(granules(0)), line(granules(19))]);
 });
 
+test('a range behind the end brings nothing, open or not', async (t) => {
+  for (const range of [`${SIZE}-`, `${SIZE}-${SIZE + 9}`, `${SIZE + 5}-`, '-0']) {
+    const { registry, ask } = await setUp(t);
+    const answer = await ask(range);
+    t.is(answer.status, 416);
+    t.is(answer.headers['content-range'], `bytes */${SIZE}`);
+    t.deepEqual(registry.conversation(), [line(undefined, 'HEAD')]);
+  }
+});
+
 test('who reads on to the end, or all of it, brings the whole', async (t) => {
   for (const range of ['0-', `0-${SIZE - 1}`, '-5000000', undefined]) {
     const { registry, blob, url } = await setUp(t);

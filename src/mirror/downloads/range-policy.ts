@@ -38,8 +38,7 @@ export class RangePolicy {
 
   /** Whether it may be fetched without the rest, as far as can be said without the size. */
   mayBeParts(asked: AskedRanges | undefined): asked is AskedRanges {
-    if (!asked || this.#mode === 'whole' || !this.honoursRanges) return false;
-    return this.#mode === 'sparse' || !asked.isOpen;
+    return asked !== undefined && this.#mode !== 'whole' && this.honoursRanges;
   }
 
   /** What is fetched without the rest; `undefined` where all of the blob is wanted. */
@@ -47,8 +46,10 @@ export class RangePolicy {
     if (!this.mayBeParts(asked) || size <= GRANULE_BYTES) return undefined;
     const ranges = asked.of(size);
     if (!ranges || this.#mode === 'sparse') return ranges;
+    // Nothing of it lies inside: it is refused, and brings nothing.
+    if (ranges.length === 0) return ranges;
     const bytes = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
-    return bytes > PART_BYTES || bytes > size - GRANULE_BYTES ? undefined : ranges;
+    return asked.isOpen || bytes > PART_BYTES || bytes > size - GRANULE_BYTES ? undefined : ranges;
   }
 
   /** As far as is known. */
