@@ -11,7 +11,7 @@ import type { PeerName } from './peers/peer-name.ts';
 /** Of every blob and image. */
 export const REPOSITORY = 'bench/image';
 
-const SHORT_ROUNDS = 3;
+const SHORT_ROUNDS = 2;
 
 export interface WorkbenchOptions {
   /** Where profiles of Entrepot go, if any are wanted. */
