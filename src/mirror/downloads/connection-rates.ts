@@ -9,26 +9,31 @@ export class ConnectionRates {
   #since = -Infinity;
   #best = 0;
   #bytes = new Map<Transfer, number>();
+  /** Measured from the start of this time on. */
+  #present: readonly Transfer[] = [];
 
   constructor(windowMs: number) {
     this.#windowMs = windowMs;
   }
 
   came(transfer: Transfer, bytes: number): void {
-    const before = this.#bytes.get(transfer);
-    if (before !== undefined) this.#bytes.set(transfer, before + bytes);
+    this.#bytes.set(transfer, (this.#bytes.get(transfer) ?? 0) + bytes);
   }
 
   /**
-   * Those that were slow all of the time that has just ended; none while it lasts. `present`: the
-   * connections that are measured from now on.
+   * Those that were slow all of the time that has just ended; none while it lasts. The first call begins
+   * it. `present`: the connections that are measured from now on.
    */
   look(now: number, present: () => readonly Transfer[]): readonly Transfer[] {
     if (now - this.#since < this.#windowMs) return [];
-    this.#best = Math.max(this.#best, ...this.#bytes.values());
-    const slow = [...this.#bytes].filter(([, bytes]) => bytes < this.#best * SLOW);
+    // Also by those that had all of theirs before this time was over.
+    if (this.#since > 0) this.#best = Math.max(this.#best, ...this.#bytes.values());
+    const slow = this.#present.filter(
+      (transfer) => (this.#bytes.get(transfer) ?? 0) < this.#best * SLOW,
+    );
     this.#since = now;
-    this.#bytes = new Map(present().map((transfer) => [transfer, 0]));
-    return slow.map(([transfer]) => transfer);
+    this.#bytes = new Map();
+    this.#present = present();
+    return slow;
   }
 }

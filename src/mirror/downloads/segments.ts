@@ -230,7 +230,10 @@ export class Segments {
     this.#extras.add(extra);
     // Before the next one looks for a place.
     extra.transfer.turn.line();
-    this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref();
+    if (!this.#timer) {
+      this.#timer = setInterval(() => this.#look(), LOOK_MS).unref();
+      this.#look();
+    }
     extra.ended = this.#bring(extra, piece).finally(() => {
       this.#extras.delete(extra);
       extra.transfer.discard();
