@@ -40,7 +40,6 @@ export class Warm {
   readonly #parts: WarmParts;
   readonly #wish: Omit<WarmWish, 'images'>;
   readonly #outcomes: ReadonlyMap<ResolvedImage, Outcome>;
-  readonly #startedAt: number;
   /** On the steady clock. */
   readonly #until: number;
   readonly #abort = new AbortController();
@@ -59,7 +58,6 @@ export class Warm {
     this.#wish = wish;
     this.#searches = new Searches(parts);
     this.#outcomes = new Map(images.map((image) => [image, {}]));
-    this.#startedAt = timer.wall();
     this.#until = timer.steady() + wish.deadlineMs;
     this.#progress = new RunProgress(timer);
     this.#abort.signal.addEventListener('abort', () => this.#stopped.resolve(), { once: true });
@@ -68,7 +66,7 @@ export class Warm {
 
   get progress(): WarmProgress {
     const { phase: _, images, ...progress } = this.#progress.describe('fetching');
-    const deadlineAt = this.#startedAt + this.#wish.deadlineMs;
+    const deadlineAt = progress.startedAt + this.#wish.deadlineMs;
     return { ...progress, deadlineAt, images: { ...images, total: this.#outcomes.size } };
   }
 
@@ -99,7 +97,8 @@ export class Warm {
     const counts = Object.entries(Object.groupBy(images, ({ state }) => state));
     const told = Object.fromEntries(counts.map(([state, { length }]) => [state, length]));
     log.info({ ...told, bytes: this.#progress.fetchedBytes }, 'images warmed');
-    return { startedAt: this.#startedAt, endedAt: timer.wall(), isOk, images };
+    const { startedAt } = this.#progress.describe('fetching');
+    return { startedAt, endedAt: timer.wall(), isOk, images };
   }
 
   /** Those of one upstream, so that a slow one takes the places of no other. */
