@@ -57,8 +57,8 @@ interface Document {
 }
 
 const EMPTY: Document = { version: 1, applied: [], images: {}, refused: {}, open: [] };
-/** 100,000 images of 300 bytes, and as much again. */
-const MAX_BYTES = 64 * 2 ** 20;
+/** A million images of 300 bytes, as many as one bundle may have, and more than half as many of others. */
+const MAX_BYTES = 480 * 2 ** 20;
 /** Of series and keys; the one that was applied longest ago is forgotten. */
 const MAX_APPLIED = 1_000;
 /** Of bundles of which parts are awaited; the one that was begun longest ago is forgotten. */
@@ -69,8 +69,8 @@ const MAX_REFUSED = 1_000;
 
 /**
  * What a site remembers of bundles, in one file of the store: which are in force, which images they
- * brought, which of them were refused, and which parts of others are here. Without the file every bundle is taken for the first of
- * its series, and parts are awaited anew.
+ * brought, which of them were refused, and which parts of others are here. Without the file every bundle is
+ * taken for the first of its series, and parts are awaited anew.
  */
 export class SiteState {
   readonly #path: string;

@@ -1,6 +1,6 @@
 /** What `bundle create`, `bundle export` and `bundle import` say of images that admission refuses, and their exit codes. */
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import type { RefusedPage } from '../../src/api/admission-api.ts';
@@ -170,4 +170,19 @@ test('of what was refused a site remembers the 1,000 that came last, also after 
     left,
     names.filter((name) => !/:[78]00$/.test(name)),
   );
+});
+
+test('what a site remembers of many images is there after a restart', async (t) => {
+  const path = await createTempFolder(t);
+  const state = await SiteState.open(path, { error: () => t.fail() });
+  const brought = { series: SERIES, platforms: 'all', referrers: true, broughtAt: 5 } as const;
+  const named = (at: number) => `${UPSTREAM}/${'a'.repeat(100)}/app-${at}:latest`;
+  const images = Array.from(
+    { length: 300_000 },
+    (_, at) => [named(at), { digest: DIGEST, ...brought }] as const,
+  );
+  await state.keep(new Map(images), [], new Map());
+  t.true((await stat(join(path, 'bundles.json'))).size > 64 * 2 ** 20);
+  const kept = (await SiteState.open(path, { error: () => t.fail() })).current.images;
+  t.is(Object.keys(kept).length, images.length);
 });
