@@ -4,14 +4,15 @@ import { missingOf, type PlannedItem } from './planner.ts';
 
 /** The images and bytes of a run, or of its work at one upstream, planned and done. */
 export class RunProgress {
-  readonly #startedAt: number;
+  /** On the wall clock. */
+  readonly startedAt: number;
   readonly #rate: ByteRate;
   readonly #images = { done: 0, failed: 0, total: 0 };
   readonly #bytes = { done: 0, total: 0 };
   #run: RunProgress | undefined;
 
   constructor(clock: Clock) {
-    this.#startedAt = clock.wall();
+    this.startedAt = clock.wall();
     this.#rate = new ByteRate(clock);
   }
 
@@ -49,7 +50,7 @@ export class RunProgress {
     const { bytesPerSecond } = this.#rate;
     const left = this.#bytes.total - this.#bytes.done;
     return {
-      startedAt: this.#startedAt,
+      startedAt: this.startedAt,
       phase,
       ...(until !== undefined && { until }),
       images: { ...this.#images },

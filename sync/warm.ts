@@ -97,7 +97,7 @@ export class Warm {
     const counts = Object.entries(Object.groupBy(images, ({ state }) => state));
     const told = Object.fromEntries(counts.map(([state, { length }]) => [state, length]));
     log.info({ ...told, bytes: this.#progress.fetchedBytes }, 'images warmed');
-    const { startedAt } = this.#progress.describe('fetching');
+    const { startedAt } = this.#progress;
     return { startedAt, endedAt: timer.wall(), isOk, images };
   }
 

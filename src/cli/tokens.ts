@@ -65,10 +65,9 @@ async function askForFile(
   try {
     const token = await ask();
     const { id, secret } = token;
-    const text = `${JSON.stringify({ type: 'entrepot_key', id, secret }, undefined, 2)}
-`;
+    const key = JSON.stringify({ type: 'entrepot_key', id, secret }, undefined, 2);
     try {
-      await file.writeFile(text);
+      await file.writeFile(`${key}\n`);
       await file.sync();
     } catch (error) {
       // Where that fails, too, it counts, and nobody knows it.

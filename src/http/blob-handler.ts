@@ -165,19 +165,23 @@ function requestedRanges(ctx: V2Context, content: Content, size: number): ByteRa
 function askedRanges(ctx: V2Context) {
   const header = ctx.get('Range');
   if (header === '' || ctx.get('If-Range') !== '') return undefined;
-  let parsed: { size: number; ranges: readonly ByteRange[] | undefined } | undefined;
+  let known: { size: number; ranges: readonly ByteRange[] | undefined } | undefined;
   return {
     isOpen: /\d-\s*$/.test(header),
     // Asked for again whenever something has come.
-    of: (size: number) => (parsed?.size === size ? parsed : (parsed = parse(size))).ranges,
+    of: (size: number) => {
+      if (known?.size !== size) known = { size, ranges: rangesInside(header, size) };
+      return known.ranges;
+    },
   };
-  function parse(size: number): { size: number; ranges: readonly ByteRange[] | undefined } {
-    try {
-      return { size, ranges: parseRange(header, size) };
-    } catch {
-      // None of it: the answer will say so.
-      return { size, ranges: [] };
-    }
+}
+
+/** As `parseRange`; none where it refuses them: the answer will say so. */
+function rangesInside(header: string, size: number): readonly ByteRange[] | undefined {
+  try {
+    return parseRange(header, size);
+  } catch {
+    return [];
   }
 }
 

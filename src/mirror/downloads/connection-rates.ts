@@ -26,8 +26,9 @@ export class ConnectionRates {
    */
   look(now: number, present: () => readonly Transfer[]): readonly Transfer[] {
     if (now - this.#since < this.#windowMs) return [];
-    // Also by those that had all of theirs before this time was over.
-    if (this.#since > 0) this.#best = Math.max(this.#best, ...this.#bytes.values());
+    // What came before the first call came in a longer time; later also what ended before this time did counts.
+    const isFirst = this.#since === -Infinity;
+    if (!isFirst) this.#best = Math.max(this.#best, ...this.#bytes.values());
     const slow = this.#present.filter(
       (transfer) => (this.#bytes.get(transfer) ?? 0) < this.#best * SLOW,
     );

@@ -1,6 +1,6 @@
 /** How long what nobody asks for stays open: lazy clients come back. */
 const IDLE_MS = 10_000;
-/** So many stay open: each holds a file. */
+/** How many stay open at most: each holds a file. */
 const MAX_IDLE = 100;
 
 /** The blobs of an upstream of which parts are here and nobody reads any at the moment. */

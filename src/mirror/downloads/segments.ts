@@ -232,6 +232,7 @@ export class Segments {
     extra.transfer.turn.line();
     if (!this.#timer) {
       this.#timer = setInterval(() => this.#look(), LOOK_MS).unref();
+      // What all bring is measured from now on.
       this.#look();
     }
     extra.ended = this.#bring(extra, piece).finally(() => {
